@@ -1,0 +1,3 @@
+//! The `mediagate` binary.
+
+fn main() {}
