@@ -1,3 +1,7 @@
 //! mediagate: the gate in front of a private media bucket.
 
+#[cfg(feature = "proxy")]
+pub mod feed;
+pub mod gate;
 pub mod restrictions;
+pub mod secret;

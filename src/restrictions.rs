@@ -354,6 +354,12 @@ impl RestrictionSet {
         ScopeId([hash.h1, hash.h2])
     }
 
+    /// Returns a number for a token that logs may show: it tells nothing about the token, and differs between
+    /// processes.
+    pub fn token_number(&self, compact: &str) -> u64 {
+        SipHasher13::new_with_keys(self.key[1], self.key[0]).hash(compact.as_bytes()).h1
+    }
+
     /// Returns whether `subject` may still be served, or what stands against it.
     ///
     /// # Errors

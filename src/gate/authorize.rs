@@ -1,0 +1,136 @@
+//! Claims and a path → [`Grant`]: the right app, the right path, and nothing that stands against it.
+
+use std::time::{Duration, Instant};
+
+use super::denial::Denial;
+use super::object_key::{ObjectPath, PathScope};
+use super::verify::{Claims, UidCase};
+use crate::restrictions::{Restricted, RestrictionSet, Subject};
+
+/// Leave to fetch one object. Made here and nowhere else; consumed by *resolve*.
+#[derive(Debug)]
+pub(super) struct Grant {
+    path: ObjectPath,
+    subject: Option<Subject>,
+}
+
+impl Grant {
+    pub(super) fn into_parts(self) -> (ObjectPath, Option<Subject>) {
+        (self.path, self.subject)
+    }
+}
+
+/// What happens once the restrictions are older than they may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WhenStale {
+    /// Nobody gets in.
+    #[default]
+    Deny,
+    /// What is known holds on. A node that never had a state denies all the same.
+    Serve,
+}
+
+/// How old the restrictions may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Freshness {
+    /// The longest time that a feed may be silent.
+    pub max_staleness: Duration,
+    /// What happens after that.
+    pub when_stale: WhenStale,
+}
+
+impl Default for Freshness {
+    fn default() -> Freshness {
+        Freshness { max_staleness: Duration::from_secs(30), when_stale: WhenStale::Deny }
+    }
+}
+
+impl Freshness {
+    /// Returns whether `restrictions` may be relied on.
+    pub fn holds(self, restrictions: &RestrictionSet, now: Instant) -> bool {
+        match restrictions.age(now) {
+            None => false,
+            Some(age) => age <= self.max_staleness || self.when_stale == WhenStale::Serve,
+        }
+    }
+}
+
+/// Returns leave to fetch `path` for the user of `claims`.
+///
+/// # Errors
+///
+/// Another app, a path outside the token's scope, restrictions that are not fresh, or one that applies.
+pub(super) fn authorize(
+    app: &str,
+    claims: &Claims<'_>,
+    path: ObjectPath,
+    restrictions: &RestrictionSet,
+    freshness: Freshness,
+    now: Instant,
+) -> Result<Grant, Denial> {
+    if claims.app.as_deref().is_some_and(|claimed| claimed != app) {
+        return Err(Denial::OtherApp);
+    }
+    if claims.paths.as_ref().is_some_and(|scopes| !scopes.iter().any(|scope| scope.covers(&path))) {
+        return Err(Denial::PathNotAllowed);
+    }
+    if !freshness.holds(restrictions, now) {
+        return Err(Denial::RestrictionsStale);
+    }
+    let subject =
+        restrictions.subject(app, claims.uid(), claims.sid.as_deref(), claims.jti.as_deref(), claims.issued_at());
+    restrictions.check(&subject).map_err(denial)?;
+    Ok(Grant { path, subject: Some(subject) })
+}
+
+/// Returns leave to fetch `path` where the app asks for no token.
+pub(super) fn without_token(path: ObjectPath) -> Grant {
+    Grant { path, subject: None }
+}
+
+/// What a restriction means for a client.
+pub fn denial(restricted: Restricted) -> Denial {
+    match restricted {
+        Restricted::App => Denial::AppDeactivated,
+        Restricted::User => Denial::UserDeactivated,
+        Restricted::Session => Denial::SessionRevoked,
+        Restricted::Token | Restricted::IssuedBefore => Denial::TokenRevoked,
+    }
+}
+
+/// Folders of an app whose objects need no token: decided on the decoded key alone.
+#[derive(Debug, Clone, Default)]
+pub struct PublicPrefixes(Vec<String>);
+
+impl PublicPrefixes {
+    /// Takes folders below the app, each ending in `/`: `legacy/`.
+    ///
+    /// # Errors
+    ///
+    /// The first that is not such a folder.
+    pub fn new(prefixes: impl IntoIterator<Item = String>) -> Result<PublicPrefixes, NotAFolder> {
+        let checked = prefixes.into_iter().map(|prefix| {
+            let folder = prefix.strip_suffix('/').filter(|folder| !folder.starts_with('/'));
+            match folder.map(|folder| PathScope::parse(&folder.replace('%', "%25"))) {
+                Some(Ok(_)) => Ok(prefix),
+                _ => Err(NotAFolder(prefix)),
+            }
+        });
+        Ok(PublicPrefixes(checked.collect::<Result<_, _>>()?))
+    }
+
+    /// Whether `path` is in one of them.
+    pub(super) fn contain(&self, path: &ObjectPath) -> bool {
+        self.0.iter().any(|prefix| path.key().starts_with(prefix.as_str()))
+    }
+}
+
+/// A public prefix that is not a folder of the app.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a folder below the app: write it like `legacy/`, without `.`, `..` or empty segments")]
+pub struct NotAFolder(pub String);
+
+/// The user id of a restriction, as tokens of the app are compared with it.
+pub fn normalized_uid(case: UidCase, uid: &str) -> Option<String> {
+    case.normalize(uid).map(std::borrow::Cow::into_owned)
+}

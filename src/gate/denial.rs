@@ -1,0 +1,218 @@
+//! Every way to be refused: its status, its code, its metric label.
+//!
+//! Texts are constants: nothing that a client sent is ever repeated in an answer.
+
+use super::object_key::PathError;
+use super::verify::VerifyError;
+
+/// Why a request is refused. Clients see status, code and message; metrics see the reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// The request line or path cannot mean one thing.
+    Path(PathError),
+    /// The request's shape cannot mean one thing.
+    BadRequest(BadRequest),
+    /// `Host` is none of those that are served (RFC 9110 §15.5.20).
+    UnknownHost,
+    /// Not `GET`, `HEAD` or `OPTIONS`.
+    MethodNotAllowed,
+    /// The request target is longer than is read.
+    UriTooLong,
+    /// The header fields are longer or more than are read.
+    HeadersTooLarge,
+    /// No such app.
+    UnknownApp,
+    /// No credential at all.
+    TokenMissing,
+    /// Malformed, forged, not yet valid, or meant for another service.
+    TokenInvalid(VerifyError),
+    /// The token was sound once.
+    TokenExpired,
+    /// The token is sound and for another app.
+    OtherApp,
+    /// The token is sound and does not cover this path.
+    PathNotAllowed,
+    /// The token is sound; everything of its app is deactivated.
+    AppDeactivated,
+    /// The token is sound; its user is deactivated.
+    UserDeactivated,
+    /// The token is sound; its session is revoked.
+    SessionRevoked,
+    /// The token itself is revoked, or everything issued as early as it was.
+    TokenRevoked,
+    /// The restrictions are older than `max_staleness`, or were never loaded: fail closed.
+    RestrictionsStale,
+}
+
+/// What makes a request ambiguous.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadRequest {
+    /// More than one credential, equal or not.
+    SeveralCredentials,
+    /// A parameter that reads as `fat` but is spelled otherwise.
+    MisspelledParameter,
+    /// `?redirect=` asks for a presigned URL.
+    PresignedUnavailable,
+    /// A body, or framing that announces one.
+    Body,
+    /// `Upgrade`.
+    Upgrade,
+    /// No `Host`, several, or one that is not a host.
+    Host,
+}
+
+/// What an answer does to the connection that it goes out on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// It may carry the next request.
+    Keep,
+    /// Nothing more is read from it.
+    Close,
+}
+
+impl Denial {
+    /// The HTTP status.
+    pub const fn status(self) -> u16 {
+        match self {
+            Denial::Path(PathError::NoObject) | Denial::UnknownApp => 404,
+            Denial::Path(PathError::TooLong) | Denial::UriTooLong => 414,
+            Denial::Path(_) | Denial::BadRequest(_) => 400,
+            Denial::UnknownHost => 421,
+            Denial::MethodNotAllowed => 405,
+            Denial::HeadersTooLarge => 431,
+            Denial::TokenMissing | Denial::TokenInvalid(_) | Denial::TokenExpired => 401,
+            Denial::OtherApp
+            | Denial::PathNotAllowed
+            | Denial::AppDeactivated
+            | Denial::UserDeactivated
+            | Denial::SessionRevoked
+            | Denial::TokenRevoked => 403,
+            Denial::RestrictionsStale => 503,
+        }
+    }
+
+    /// The `code` of the error body.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Denial::Path(PathError::NoObject) | Denial::UnknownApp => "ERR_NOT_FOUND",
+            Denial::Path(PathError::TooLong) | Denial::UriTooLong => "ERR_URI_TOO_LONG",
+            Denial::Path(_) | Denial::BadRequest(_) | Denial::UnknownHost => "ERR_BAD_REQUEST",
+            Denial::MethodNotAllowed => "ERR_METHOD_NOT_ALLOWED",
+            Denial::HeadersTooLarge => "ERR_HEADERS_TOO_LARGE",
+            Denial::TokenMissing => "ERR_FAT_MISSING",
+            Denial::TokenInvalid(_) => "ERR_FAT_INVALID",
+            Denial::TokenExpired => "ERR_FAT_EXPIRED",
+            Denial::OtherApp | Denial::PathNotAllowed => "ERR_PATH_NOT_ALLOWED",
+            Denial::AppDeactivated | Denial::UserDeactivated => "ERR_USER_DEACTIVATED",
+            Denial::SessionRevoked | Denial::TokenRevoked => "ERR_SESSION_REVOKED",
+            Denial::RestrictionsStale => "ERR_RESTRICTIONS_STALE",
+        }
+    }
+
+    /// The metric label and log field: one of a fixed few.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Denial::Path(error) => match error {
+                PathError::NoObject => "no_object",
+                PathError::TooLong => "key_too_long",
+                PathError::HoldsToken => "path_holds_token",
+                PathError::NotAbsolute
+                | PathError::EmptySegment
+                | PathError::DotSegment
+                | PathError::MalformedEscape
+                | PathError::EncodedSeparator
+                | PathError::ForbiddenCharacter
+                | PathError::NotUtf8 => "path_ambiguous",
+            },
+            Denial::BadRequest(bad) => match bad {
+                BadRequest::SeveralCredentials => "several_credentials",
+                BadRequest::MisspelledParameter => "misspelled_parameter",
+                BadRequest::PresignedUnavailable => "presigned_unavailable",
+                BadRequest::Body => "body",
+                BadRequest::Upgrade => "upgrade",
+                BadRequest::Host => "host_invalid",
+            },
+            Denial::UnknownHost => "host_unknown",
+            Denial::MethodNotAllowed => "method",
+            Denial::UriTooLong => "uri_too_long",
+            Denial::HeadersTooLarge => "headers_too_large",
+            Denial::UnknownApp => "app_unknown",
+            Denial::TokenMissing => "token_missing",
+            Denial::TokenInvalid(error) => error.reason(),
+            Denial::TokenExpired => "token_expired",
+            Denial::OtherApp => "other_app",
+            Denial::PathNotAllowed => "path_not_allowed",
+            Denial::AppDeactivated => "app_deactivated",
+            Denial::UserDeactivated => "user_deactivated",
+            Denial::SessionRevoked => "session_revoked",
+            Denial::TokenRevoked => "token_revoked",
+            Denial::RestrictionsStale => "restrictions_stale",
+        }
+    }
+
+    /// What a person reads: what was wrong and, where it helps, what to do.
+    pub const fn message(self) -> &'static str {
+        match self {
+            Denial::Path(error) => match error {
+                PathError::NotAbsolute => "The request target must be a path that starts with `/`.",
+                PathError::NoObject => "There is no such object.",
+                PathError::EmptySegment => "The path has an empty segment.",
+                PathError::DotSegment => "The path has a `.` or `..` segment.",
+                PathError::MalformedEscape => "The path has a `%` that two hexadecimal digits do not follow.",
+                PathError::EncodedSeparator => "The path has an encoded separator.",
+                PathError::ForbiddenCharacter => {
+                    "The path has a character that is not allowed there or must be percent-encoded."
+                }
+                PathError::NotUtf8 => "The path is not UTF-8.",
+                PathError::TooLong => "The object key is longer than 1024 bytes.",
+                PathError::HoldsToken => "The path holds a token. Pass it as `?fat=` or in the `fat` header.",
+            },
+            Denial::BadRequest(bad) => match bad {
+                BadRequest::SeveralCredentials => {
+                    "The request carries more than one token. Send exactly one, in one place."
+                }
+                BadRequest::MisspelledParameter => "The token's query parameter is spelled `fat`.",
+                BadRequest::PresignedUnavailable => {
+                    "This gate does not hand out presigned URLs. Leave out the `redirect` parameter."
+                }
+                BadRequest::Body => "A request for media has no body.",
+                BadRequest::Upgrade => "This server does not upgrade connections.",
+                BadRequest::Host => "The request must name exactly one valid host.",
+            },
+            Denial::UnknownHost => "This host is not served here.",
+            Denial::MethodNotAllowed => "Only GET, HEAD and OPTIONS are allowed.",
+            Denial::UriTooLong => "The URL is too long.",
+            Denial::HeadersTooLarge => "The header fields are too large.",
+            Denial::UnknownApp => "There is no such object.",
+            Denial::TokenMissing => "A file access token is required: `?fat=`, the `fat` header or a bearer token.",
+            Denial::TokenInvalid(_) => "The file access token is not valid.",
+            Denial::TokenExpired => "The file access token has expired.",
+            Denial::OtherApp | Denial::PathNotAllowed => "The file access token does not cover this path.",
+            Denial::AppDeactivated => "This app is deactivated.",
+            Denial::UserDeactivated => "The user is deactivated.",
+            Denial::SessionRevoked => "The session is no longer valid.",
+            Denial::TokenRevoked => "The file access token has been revoked.",
+            Denial::RestrictionsStale => "The gate has no fresh state and lets nobody in. Try again shortly.",
+        }
+    }
+
+    /// Whether the connection survives: not when its framing, or the client's idea of it, is in doubt.
+    pub const fn connection(self) -> Connection {
+        match self.status() {
+            400 | 405 | 414 | 421 | 431 => Connection::Close,
+            _ => Connection::Keep,
+        }
+    }
+
+    /// The `WWW-Authenticate` field of a 401 (RFC 6750 §3).
+    pub const fn challenge(self) -> Option<&'static str> {
+        match self {
+            Denial::TokenMissing => Some("Bearer realm=\"mediagate\""),
+            Denial::TokenInvalid(_) => Some("Bearer realm=\"mediagate\", error=\"invalid_token\""),
+            Denial::TokenExpired => {
+                Some("Bearer realm=\"mediagate\", error=\"invalid_token\", error_description=\"expired\"")
+            }
+            _ => None,
+        }
+    }
+}

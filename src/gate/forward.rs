@@ -1,0 +1,358 @@
+//! What may cross the gate: header fields on their way in and out, and what the storage's answers mean.
+//!
+//! Both directions are allow-lists. What is not named here does not pass.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+
+/// Most ranges that are passed on; a request with more gets the whole object (RFC 9110 §14.2).
+const MAX_RANGES: usize = 16;
+
+/// Longest field of the client's that is passed on, in bytes.
+const MAX_FIELD_BYTES: usize = 1024;
+
+/// The client's fields that the storage sees.
+const REQUEST_FIELDS: [HeaderName; 9] = [
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+    header::ACCEPT,
+    header::ACCEPT_ENCODING,
+    header::ACCEPT_LANGUAGE,
+];
+
+/// The storage's fields that the client sees.
+const RESPONSE_FIELDS: [HeaderName; 8] = [
+    header::CONTENT_LENGTH,
+    header::CONTENT_RANGE,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    header::ACCEPT_RANGES,
+    header::ETAG,
+    header::LAST_MODIFIED,
+];
+
+/// Returns the fields of `client` that go to the storage.
+///
+/// One that stands twice, is overlong or is not text is left out: without it the storage answers with the whole
+/// object, which is always right.
+pub fn request_fields(client: &HeaderMap) -> impl Iterator<Item = (&'static HeaderName, &HeaderValue)> {
+    static FIELDS: [HeaderName; 9] = REQUEST_FIELDS;
+    FIELDS.iter().filter_map(|name| {
+        let mut values = client.get_all(name).iter();
+        let value = values.next()?;
+        let text = value.to_str().ok()?;
+        let passes = values.next().is_none()
+            && text.len() <= MAX_FIELD_BYTES
+            && (name != header::RANGE || text.split(',').count() <= MAX_RANGES);
+        passes.then_some((name, value))
+    })
+}
+
+/// What an answer of the storage means for the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageAnswer {
+    /// It is passed on with its body: 200 and 206.
+    Content,
+    /// It is passed on, and has no body that matters: 304.
+    NotModified,
+    /// 412, with our own body.
+    PreconditionFailed,
+    /// 416, with our own body.
+    RangeNotSatisfiable,
+    /// It is a failure of the storage, with our own body.
+    Failure(StorageFailure),
+}
+
+/// How the storage can fail a client that was let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageFailure {
+    /// No such object.
+    NotFound,
+    /// It does not accept the gate's signature: wrong credentials, clock or bucket policy.
+    Refused,
+    /// It asks for fewer requests, or says that it is overloaded.
+    Busy,
+    /// Any other answer, or one that cannot be understood.
+    BadAnswer,
+    /// No connection.
+    Unreachable,
+    /// No answer in time.
+    TimedOut,
+}
+
+impl StorageFailure {
+    /// The HTTP status.
+    pub const fn status(self) -> u16 {
+        match self {
+            StorageFailure::NotFound => 404,
+            StorageFailure::Refused | StorageFailure::BadAnswer | StorageFailure::Unreachable => 502,
+            StorageFailure::Busy => 503,
+            StorageFailure::TimedOut => 504,
+        }
+    }
+
+    /// The `code` of the error body.
+    pub const fn code(self) -> &'static str {
+        match self {
+            StorageFailure::NotFound => "ERR_NOT_FOUND",
+            StorageFailure::Refused => "ERR_STORAGE_REFUSED",
+            StorageFailure::Busy => "ERR_STORAGE_BUSY",
+            StorageFailure::BadAnswer => "ERR_STORAGE_ANSWER",
+            StorageFailure::Unreachable => "ERR_STORAGE_UNREACHABLE",
+            StorageFailure::TimedOut => "ERR_STORAGE_TIMEOUT",
+        }
+    }
+
+    /// The metric label.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            StorageFailure::NotFound => "not_found",
+            StorageFailure::Refused => "storage_refused",
+            StorageFailure::Busy => "storage_busy",
+            StorageFailure::BadAnswer => "storage_answer",
+            StorageFailure::Unreachable => "storage_unreachable",
+            StorageFailure::TimedOut => "storage_timeout",
+        }
+    }
+
+    /// What a person reads.
+    pub const fn message(self) -> &'static str {
+        match self {
+            StorageFailure::NotFound => "There is no such object.",
+            StorageFailure::Refused => "The storage does not accept the gate. The operator has to look at it.",
+            StorageFailure::Busy => "The storage is busy. Try again shortly.",
+            StorageFailure::BadAnswer => "The storage gave no usable answer. Try again shortly.",
+            StorageFailure::Unreachable => "The storage cannot be reached. Try again shortly.",
+            StorageFailure::TimedOut => "The storage did not answer in time. Try again shortly.",
+        }
+    }
+}
+
+/// Returns what `status` means. Redirects, cookies and errors of the storage never reach a client.
+pub const fn storage_answer(status: u16) -> StorageAnswer {
+    match status {
+        200 | 206 => StorageAnswer::Content,
+        304 => StorageAnswer::NotModified,
+        412 => StorageAnswer::PreconditionFailed,
+        416 => StorageAnswer::RangeNotSatisfiable,
+        404 => StorageAnswer::Failure(StorageFailure::NotFound),
+        401 | 403 => StorageAnswer::Failure(StorageFailure::Refused),
+        429 | 503 => StorageAnswer::Failure(StorageFailure::Busy),
+        _ => StorageAnswer::Failure(StorageFailure::BadAnswer),
+    }
+}
+
+/// Returns the fields of the storage's answer that go to the client, and what the gate adds about its content.
+///
+/// A field that stands twice is left out: two lengths or two types cannot both be true.
+pub fn response_fields(storage: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+    let mut fields = Vec::with_capacity(RESPONSE_FIELDS.len() + 2);
+    for name in RESPONSE_FIELDS {
+        let mut values = storage.get_all(&name).iter();
+        if let (Some(value), None) = (values.next(), values.next()) {
+            fields.push((name, value.clone()));
+        }
+    }
+    let content_type = fields.iter().find(|(name, _)| name == header::CONTENT_TYPE);
+    let safe = match content_type {
+        Some((_, value)) => value.to_str().is_ok_and(is_passive),
+        None => {
+            fields.push((header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")));
+            true
+        }
+    };
+    if !safe {
+        fields.push((header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment")));
+        let sandbox = HeaderValue::from_static("default-src 'none'; sandbox");
+        fields.push((header::CONTENT_SECURITY_POLICY, sandbox));
+    }
+    fields
+}
+
+/// Whether a browser that shows this type runs nothing of it in the origin of the gate.
+///
+/// A short list of what is known to be passive; everything else (HTML, SVG, XML, scripts, the unknown) is
+/// downloaded, into a sandbox.
+fn is_passive(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match essence.split_once('/') {
+        Some(("image", subtype)) => !subtype.contains("xml") && !subtype.contains("svg"),
+        Some(("audio" | "video" | "font", subtype)) => !subtype.contains("xml"),
+        Some(("text", subtype)) => matches!(subtype, "plain" | "csv" | "vtt"),
+        Some(("application", subtype)) => matches!(
+            subtype,
+            "octet-stream" | "pdf" | "json" | "zip" | "vnd.apple.mpegurl" | "x-mpegurl" | "ogg" | "mp4"
+        ),
+        Some(("multipart", subtype)) => subtype == "byteranges",
+        _ => false,
+    }
+}
+
+/// The origins that may read answers across sites (Fetch standard, "HTTP extensions").
+#[derive(Debug, Clone, Default)]
+pub struct CorsOrigins(Vec<String>);
+
+/// The `Access-Control-Allow-Origin` of one answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AllowOrigin {
+    /// `*`: everybody, without the browser's own credentials.
+    Any,
+    /// Exactly this one; the answer varies with `Origin`.
+    One(HeaderValue),
+    /// None; the answer varies with `Origin`.
+    Nobody,
+}
+
+impl CorsOrigins {
+    /// Takes origins (`https://app.example`) or `*`.
+    pub fn new(origins: impl IntoIterator<Item = String>) -> CorsOrigins {
+        CorsOrigins(origins.into_iter().collect())
+    }
+
+    /// Returns what an answer to a request with these fields allows.
+    pub fn allow(&self, request: &HeaderMap) -> AllowOrigin {
+        if self.0.iter().any(|origin| origin == "*") {
+            return AllowOrigin::Any;
+        }
+        match request.get(header::ORIGIN) {
+            Some(origin) if self.0.iter().any(|allowed| origin == allowed.as_str()) => AllowOrigin::One(origin.clone()),
+            _ => AllowOrigin::Nobody,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &str)| {
+            (HeaderName::from_static(name), HeaderValue::from_str(value).expect("a value"))
+        };
+        fields.iter().map(pair).collect()
+    }
+
+    #[test]
+    fn only_named_request_fields_pass() {
+        let client = map(&[
+            ("range", "bytes=0-1"),
+            ("if-none-match", "\"x\""),
+            ("accept", "*/*"),
+            ("authorization", "Bearer t"),
+            ("fat", "t"),
+            ("cookie", "fat=t"),
+            ("referer", "https://h/?fat=t"),
+            ("x-amz-date", "1"),
+            ("x-amz-security-token", "1"),
+            ("x-forwarded-host", "h"),
+            ("x-http-method-override", "DELETE"),
+            ("connection", "range"),
+            ("te", "trailers"),
+            ("expect", "100-continue"),
+        ]);
+        let passed: Vec<_> = request_fields(&client).map(|(name, _)| name.as_str()).collect();
+        assert_eq!(passed, ["range", "if-none-match", "accept"]);
+    }
+
+    #[test]
+    fn doubtful_ranges_are_left_out() {
+        let passes = |fields: &[(&'static str, &str)]| request_fields(&map(fields)).next().is_some();
+        let many = |n: usize| format!("bytes={}", vec!["0-0"; n].join(","));
+        assert!(passes(&[("range", &many(MAX_RANGES))]));
+        assert!(!passes(&[("range", &many(MAX_RANGES + 1))]));
+        assert!(!passes(&[("range", "bytes=0-1"), ("range", "bytes=2-3")]));
+        assert!(!passes(&[("if-none-match", &"x".repeat(MAX_FIELD_BYTES + 1))]));
+    }
+
+    #[test]
+    fn only_named_response_fields_pass() {
+        let storage = map(&[
+            ("content-type", "image/png"),
+            ("content-length", "3"),
+            ("etag", "\"x\""),
+            ("x-amz-request-id", "r"),
+            ("x-amz-meta-owner", "o"),
+            ("server", "s"),
+            ("set-cookie", "a=b"),
+            ("location", "http://bucket"),
+            ("cache-control", "public"),
+            ("access-control-allow-origin", "*"),
+        ]);
+        let passed = response_fields(&storage);
+        let names: Vec<_> = passed.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["content-length", "content-type", "etag"]);
+        let doubled = response_fields(&map(&[("content-length", "1"), ("content-length", "2")]));
+        assert!(doubled.iter().all(|(name, _)| name != header::CONTENT_LENGTH));
+    }
+
+    #[test]
+    fn active_content_is_downloaded_into_a_sandbox() {
+        let check = |content_type: Option<&str>, inline: bool| {
+            let fields: Vec<_> = content_type.into_iter().map(|value| ("content-type", value)).collect();
+            let found = response_fields(&map(&fields));
+            let attached = found.iter().any(|(name, _)| name == header::CONTENT_DISPOSITION);
+            let sandboxed = found.iter().any(|(name, _)| name == header::CONTENT_SECURITY_POLICY);
+            assert_eq!((attached, sandboxed), (!inline, !inline), "{content_type:?}");
+            assert!(found.iter().any(|(name, _)| name == header::CONTENT_TYPE));
+        };
+        for passive in ["image/png", "IMAGE/JPEG", "video/mp4; codecs=x", "text/plain;charset=utf-8", "application/pdf"]
+        {
+            check(Some(passive), true);
+        }
+        for active in [
+            "text/html",
+            "TEXT/HTML ; charset=x",
+            "image/svg+xml",
+            "text/xml",
+            "application/xhtml+xml",
+            "text/javascript",
+            "application/javascript",
+            "application/wasm",
+            "multipart/x-mixed-replace",
+            "",
+            "nonsense",
+            "text/css",
+        ] {
+            check(Some(active), false);
+        }
+        check(None, true);
+    }
+
+    #[test]
+    fn storage_errors_are_ours() {
+        use StorageAnswer::*;
+        for (status, answer) in [
+            (200, Content),
+            (206, Content),
+            (304, NotModified),
+            (416, RangeNotSatisfiable),
+            (412, PreconditionFailed),
+            (404, Failure(StorageFailure::NotFound)),
+            (403, Failure(StorageFailure::Refused)),
+            (503, Failure(StorageFailure::Busy)),
+            (301, Failure(StorageFailure::BadAnswer)),
+            (307, Failure(StorageFailure::BadAnswer)),
+            (204, Failure(StorageFailure::BadAnswer)),
+            (500, Failure(StorageFailure::BadAnswer)),
+            (101, Failure(StorageFailure::BadAnswer)),
+        ] {
+            assert_eq!(storage_answer(status), answer, "{status}");
+        }
+    }
+
+    #[test]
+    fn origins_are_compared_exactly() {
+        let some = CorsOrigins::new(["https://app.example".to_owned()]);
+        let one = HeaderValue::from_static("https://app.example");
+        assert_eq!(some.allow(&map(&[("origin", "https://app.example")])), AllowOrigin::One(one));
+        for origin in ["https://app.example.evil", "http://app.example", "null", "https://APP.example"] {
+            assert_eq!(some.allow(&map(&[("origin", origin)])), AllowOrigin::Nobody, "{origin}");
+        }
+        assert_eq!(some.allow(&map(&[])), AllowOrigin::Nobody);
+        assert_eq!(CorsOrigins::new(["*".to_owned()]).allow(&map(&[])), AllowOrigin::Any);
+    }
+}

@@ -1,0 +1,220 @@
+//! AWS Signature Version 4 in its query form: one function for each step of the recipe
+//! ("Authenticating Requests: Using Query Parameters", Amazon S3 API Reference).
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use hmac::{Hmac, KeyInit, Mac};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use sha2::{Digest, Sha256};
+
+use crate::secret::Secret;
+
+/// What S3 leaves unencoded in a key: unreserved characters and the separator.
+const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// The same for a query value, where the separator is encoded.
+const VALUE: &AsciiSet = &KEY.add(b'/');
+
+/// The longest validity of a presigned URL: seven days.
+pub const MAX_PRESIGN_TTL: Duration = Duration::from_secs(604_800);
+
+/// What a URL is signed with.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The access key id, which is no secret.
+    pub access_key_id: String,
+    /// The secret access key.
+    pub secret_access_key: Secret,
+}
+
+/// Signs URLs of one region with one pair of credentials.
+pub(super) struct Signer {
+    region: String,
+    credentials: Credentials,
+    /// The credential as the query spells it, after the date: `/us-east-1/s3/aws4_request`, encoded.
+    encoded_scope: String,
+    encoded_access_key_id: String,
+    /// The signing key changes with the day, so it is derived once a day.
+    day: ArcSwapOption<Day>,
+}
+
+/// One day's derived key.
+struct Day {
+    number: u64,
+    /// `20261121`.
+    date: String,
+    key: Hmac<Sha256>,
+}
+
+impl Signer {
+    pub(super) fn new(region: &str, credentials: Credentials) -> Signer {
+        Signer {
+            encoded_scope: utf8_percent_encode(&format!("/{region}/s3/aws4_request"), VALUE).to_string(),
+            encoded_access_key_id: utf8_percent_encode(&credentials.access_key_id, VALUE).to_string(),
+            region: region.to_owned(),
+            credentials,
+            day: ArcSwapOption::empty(),
+        }
+    }
+
+    /// Returns path and query of a URL that lets anybody `method` the object at `path` on `host` until `ttl`
+    /// after `now`, in whole seconds since the UNIX epoch.
+    ///
+    /// `path` is decoded and starts with `/`.
+    pub(super) fn presign(&self, method: &str, host: &str, path: &str, ttl: Duration, now: Duration) -> String {
+        let seconds = now.as_secs();
+        let day = self.day(seconds / 86_400);
+        let timestamp = timestamp(&day.date, seconds % 86_400);
+
+        let mut url = String::with_capacity(path.len() * 2 + 320);
+        url.extend(utf8_percent_encode(path, KEY));
+        let path_len = url.len();
+        // In the order of their names, as the canonical query wants them.
+        let _ = write!(
+            url,
+            "?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={}%2F{}{}&X-Amz-Date={timestamp}\
+             &X-Amz-Expires={}&X-Amz-SignedHeaders=host",
+            self.encoded_access_key_id,
+            day.date,
+            self.encoded_scope,
+            ttl.as_secs(),
+        );
+        let request = canonical_request_hash(method, &url[..path_len], &url[path_len + 1..], host);
+        let string_to_sign = self.string_to_sign(&timestamp, &day.date, &request);
+        let signature = day.key.clone().chain_update(string_to_sign).finalize().into_bytes();
+        url.push_str("&X-Amz-Signature=");
+        push_hex(&mut url, &signature);
+        url
+    }
+
+    /// Step 1's hash enters step 2: algorithm, time, scope, hash.
+    fn string_to_sign(&self, timestamp: &str, date: &str, request_hash: &[u8]) -> String {
+        let mut text = String::with_capacity(160);
+        let _ = write!(text, "AWS4-HMAC-SHA256\n{timestamp}\n{date}/{}/s3/aws4_request\n", self.region);
+        push_hex(&mut text, request_hash);
+        text
+    }
+
+    /// Returns the key of the day, derived when the day is a new one.
+    fn day(&self, number: u64) -> Arc<Day> {
+        if let Some(day) = self.day.load_full()
+            && day.number == number
+        {
+            return day;
+        }
+        let date = date(number);
+        let key = self.signing_key(&date);
+        let day = Arc::new(Day { number, date, key });
+        self.day.store(Some(Arc::clone(&day)));
+        day
+    }
+
+    /// Step 3: the secret, the date, the region, the service and the constant, each hashed with the last.
+    fn signing_key(&self, date: &str) -> Hmac<Sha256> {
+        let mut key = b"AWS4".to_vec();
+        key.extend_from_slice(self.credentials.secret_access_key.expose());
+        let mut mac = hmac(&key);
+        zeroize::Zeroize::zeroize(&mut key);
+        for part in [date, &self.region, "s3", "aws4_request"] {
+            mac = hmac(&mac.chain_update(part).finalize().into_bytes());
+        }
+        mac
+    }
+}
+
+/// Step 1: the request in its canonical form, hashed. Only `host` is signed, the payload is not.
+fn canonical_request_hash(method: &str, path: &str, query: &str, host: &str) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in [method, "\n", path, "\n", query, "\nhost:", host, "\n\nhost\nUNSIGNED-PAYLOAD"] {
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+fn hmac(key: &[u8]) -> Hmac<Sha256> {
+    Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+}
+
+/// `20130524T000000Z`.
+fn timestamp(date: &str, second_of_day: u64) -> String {
+    let (hour, minute, second) = (second_of_day / 3600, second_of_day / 60 % 60, second_of_day % 60);
+    format!("{date}T{hour:02}{minute:02}{second:02}Z")
+}
+
+/// The Gregorian date of a day counted from 1970-01-01 (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+fn date(day: u64) -> String {
+    let z = day + 719_468;
+    let era = z / 146_097;
+    let day_of_era = z % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day_of_month = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}{month:02}{day_of_month:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the S3 documentation for query parameters: GET /test.txt from examplebucket, 24 May 2013.
+    #[test]
+    fn the_aws_documentation_example_is_signed_as_documented() {
+        let signer = Signer::new(
+            "us-east-1",
+            Credentials {
+                access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
+                secret_access_key: Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
+            },
+        );
+        let now = Duration::from_secs(1_369_353_600);
+        let url =
+            signer.presign("GET", "examplebucket.s3.amazonaws.com", "/test.txt", Duration::from_secs(86_400), now);
+        assert_eq!(
+            url,
+            "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256\
+             &X-Amz-Credential=AKIAIOSFODNN7EXAMPLE%2F20130524%2Fus-east-1%2Fs3%2Faws4_request\
+             &X-Amz-Date=20130524T000000Z&X-Amz-Expires=86400&X-Amz-SignedHeaders=host\
+             &X-Amz-Signature=aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404"
+        );
+    }
+
+    #[test]
+    fn each_method_and_each_day_has_its_own_signature() {
+        let credentials =
+            Credentials { access_key_id: "id".into(), secret_access_key: Secret::new("not much of a secret") };
+        let signer = Signer::new("eu-central-1", credentials);
+        let sign = |method, now| signer.presign(method, "h", "/b/k", Duration::from_secs(60), Duration::from_secs(now));
+        assert_ne!(sign("GET", 1_000_000), sign("HEAD", 1_000_000));
+        assert_ne!(sign("GET", 86_399), sign("GET", 86_400));
+        assert_eq!(sign("GET", 86_399), sign("GET", 86_399));
+    }
+
+    #[test]
+    fn dates_are_gregorian() {
+        for (seconds, expected) in [
+            (0, "19700101T000000Z"),
+            (951_782_399, "20000228T235959Z"),
+            (951_782_400, "20000229T000000Z"),
+            (1_078_012_800, "20040229T000000Z"),
+            (1_795_267_467, "20261121T132427Z"),
+            (4_107_542_400, "21000301T000000Z"),
+            (253_402_300_799, "99991231T235959Z"),
+        ] {
+            assert_eq!(timestamp(&date(seconds / 86_400), seconds % 86_400), expected);
+        }
+    }
+}

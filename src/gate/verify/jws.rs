@@ -1,0 +1,138 @@
+//! The shape of a token: compact serialization (RFC 7515 §7.1), strict base64url, a strict header.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
+
+use super::VerifyError;
+use super::json::{self, Names, Text, Unread};
+use super::keys::VerifyingKey;
+
+/// Longest token, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 8192;
+
+/// Longest signature, in bytes: RSA with 8192 bits.
+const MAX_SIGNATURE_BYTES: usize = 1024;
+
+/// A token in its three parts; nothing of it is believed yet.
+pub(super) struct Jws<'a> {
+    header: Header<'a>,
+    signing_input: &'a str,
+    payload: &'a str,
+    signature: &'a str,
+}
+
+impl<'a> Jws<'a> {
+    /// Splits `compact` and reads its header into `scratch`.
+    pub(super) fn parse(compact: &'a str, scratch: &'a mut Vec<u8>) -> Result<Jws<'a>, VerifyError> {
+        if compact.len() > MAX_TOKEN_BYTES {
+            return Err(VerifyError::Malformed);
+        }
+        let (signing_input, signature) = compact.rsplit_once('.').ok_or(VerifyError::Malformed)?;
+        let (header, payload) = signing_input.split_once('.').ok_or(VerifyError::Malformed)?;
+        if header.is_empty() || payload.is_empty() || payload.contains('.') {
+            return Err(VerifyError::Malformed);
+        }
+        if signature.is_empty() {
+            return Err(VerifyError::Unsigned);
+        }
+        decode(header, scratch)?;
+        let header: Header<'a> = json::read(scratch).ok_or(VerifyError::Malformed)?;
+        header.check()?;
+        Ok(Jws { header, signing_input, payload, signature })
+    }
+
+    /// The key that it names.
+    pub(super) fn kid(&self) -> Option<&str> {
+        self.header.kid.as_deref()
+    }
+
+    /// Decodes the payload into `scratch`, once `key` has verified the signature.
+    pub(super) fn verified_by(&self, key: &VerifyingKey, scratch: &mut Vec<u8>) -> Result<(), VerifyError> {
+        if !key.alg().is_named(&self.header.alg) {
+            return Err(VerifyError::WrongAlgorithm);
+        }
+        let mut signature = [0; MAX_SIGNATURE_BYTES];
+        let len = URL_SAFE_NO_PAD.decode_slice(self.signature, &mut signature).map_err(|_| VerifyError::Malformed)?;
+        if !key.verifies(self.signing_input.as_bytes(), &signature[..len]) {
+            return Err(VerifyError::BadSignature);
+        }
+        decode(self.payload, scratch)
+    }
+
+    /// Decodes the payload into `scratch` without any check: for people who look at a token, never to admit one.
+    pub(super) fn unverified_payload(&self, scratch: &mut Vec<u8>) -> Result<(), VerifyError> {
+        decode(self.payload, scratch)
+    }
+}
+
+/// Decodes strict base64url: no padding, no stray bits (RFC 4648 §3.5, RFC 7515 §2).
+fn decode(encoded: &str, into: &mut Vec<u8>) -> Result<(), VerifyError> {
+    into.clear();
+    URL_SAFE_NO_PAD.decode_vec(encoded, into).map_err(|_| VerifyError::Malformed)
+}
+
+/// The JOSE header (RFC 7515 §4).
+struct Header<'a> {
+    alg: Cow<'a, str>,
+    kid: Option<Cow<'a, str>>,
+    typ: Option<Cow<'a, str>>,
+    /// A member that changes what the token means, and that is not understood here.
+    refused: bool,
+}
+
+impl Header<'_> {
+    fn check(&self) -> Result<(), VerifyError> {
+        // `crit` lists extensions that must be understood; none is (RFC 7515 §4.1.11, RFC 7797 §6).
+        if self.refused {
+            return Err(VerifyError::UnsupportedHeader);
+        }
+        match &self.typ {
+            Some(typ) if !typ.eq_ignore_ascii_case("JWT") => Err(VerifyError::ForeignType),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Header<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Header<'de>, D::Error> {
+        struct HeaderVisitor;
+
+        impl<'de> Visitor<'de> for HeaderVisitor {
+            type Value = Header<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JOSE header")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header<'de>, A::Error> {
+                let mut names = Names::default();
+                let (mut alg, mut kid, mut typ, mut refused) = (None, None, None, false);
+                while let Some(name) = map.next_key::<Text<'de>>()? {
+                    names.take(&name)?;
+                    match &*name.0 {
+                        "alg" => alg = Some(map.next_value::<Text<'de>>()?.0),
+                        "kid" => kid = Some(map.next_value::<Text<'de>>()?.0),
+                        "typ" => typ = Some(map.next_value::<Text<'de>>()?.0),
+                        // Extensions, unencoded payloads, compression, encryption, nesting. Keys that a token
+                        // carries or points to (`jwk`, `jku`, `x5c`, `x5u`) mean nothing and are never fetched.
+                        "crit" | "b64" | "zip" | "enc" | "cty" => {
+                            map.next_value::<Unread>()?;
+                            refused = true;
+                        }
+                        _ => {
+                            map.next_value::<Unread>()?;
+                        }
+                    }
+                }
+                let alg = alg.ok_or_else(|| de::Error::missing_field("alg"))?;
+                Ok(Header { alg, kid, typ, refused })
+            }
+        }
+
+        deserializer.deserialize_map(HeaderVisitor)
+    }
+}

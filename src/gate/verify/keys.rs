@@ -1,0 +1,347 @@
+//! Keys that tokens are verified with. The algorithm belongs to the key (RFC 8725 §3.1), never to the token.
+
+use std::fmt;
+use std::str::FromStr;
+
+use aws_lc_rs::digest;
+use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
+use hmac::{Hmac, KeyInit, Mac};
+use rustls_pki_types::SubjectPublicKeyInfoDer;
+use rustls_pki_types::pem::PemObject;
+use sha2::{Sha256, Sha384, Sha512};
+
+use crate::secret::Secret;
+
+/// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are the registry's")]
+pub enum Algorithm {
+    HS256,
+    HS384,
+    HS512,
+    RS256,
+    PS256,
+    ES256,
+    ES384,
+    /// Ed25519; its other registered name, `Ed25519` (RFC 9864), is read too.
+    EdDSA,
+}
+
+impl Algorithm {
+    /// Every algorithm, for messages and tests.
+    pub const ALL: [Algorithm; 8] = [
+        Algorithm::HS256,
+        Algorithm::HS384,
+        Algorithm::HS512,
+        Algorithm::RS256,
+        Algorithm::PS256,
+        Algorithm::ES256,
+        Algorithm::ES384,
+        Algorithm::EdDSA,
+    ];
+
+    /// The `alg` value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Algorithm::HS256 => "HS256",
+            Algorithm::HS384 => "HS384",
+            Algorithm::HS512 => "HS512",
+            Algorithm::RS256 => "RS256",
+            Algorithm::PS256 => "PS256",
+            Algorithm::ES256 => "ES256",
+            Algorithm::ES384 => "ES384",
+            Algorithm::EdDSA => "EdDSA",
+        }
+    }
+
+    /// Whether the key is a shared secret.
+    pub const fn is_hmac(self) -> bool {
+        matches!(self, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512)
+    }
+
+    /// The shortest secret, in bytes: the size of the hash (RFC 7518 §3.2). 0 for public keys.
+    pub const fn min_secret_bytes(self) -> usize {
+        match self {
+            Algorithm::HS256 => 32,
+            Algorithm::HS384 => 48,
+            Algorithm::HS512 => 64,
+            Algorithm::RS256 | Algorithm::PS256 | Algorithm::ES256 | Algorithm::ES384 | Algorithm::EdDSA => 0,
+        }
+    }
+
+    /// Whether a token's `alg` names this algorithm, in its exact spelling.
+    pub(super) fn is_named(self, alg: &str) -> bool {
+        alg == self.name() || (self == Algorithm::EdDSA && alg == "Ed25519")
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A name that is none of [`Algorithm::ALL`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be one of HS256, HS384, HS512, RS256, PS256, ES256, ES384, EdDSA")]
+pub struct UnknownAlgorithm;
+
+impl FromStr for Algorithm {
+    type Err = UnknownAlgorithm;
+
+    fn from_str(name: &str) -> Result<Algorithm, UnknownAlgorithm> {
+        Algorithm::ALL.into_iter().find(|alg| alg.is_named(name)).ok_or(UnknownAlgorithm)
+    }
+}
+
+/// Why a key cannot be used. Never shows any of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyError {
+    /// A MAC secret below [`Algorithm::min_secret_bytes`].
+    #[error("the secret has {found} bytes, {alg} needs at least {min} (`openssl rand -hex {min}` makes one)")]
+    ShortSecret {
+        /// The algorithm.
+        alg: Algorithm,
+        /// Its size.
+        found: usize,
+        /// The least that is accepted.
+        min: usize,
+    },
+    /// A MAC secret that somebody could guess.
+    #[error("the secret is trivial: too few different bytes (`openssl rand -hex 32` makes a good one)")]
+    TrivialSecret,
+    /// A MAC secret that is public by its nature.
+    #[error("the secret is a public key or a certificate, which anybody may know")]
+    PublicSecret,
+    /// No PEM public key in the file.
+    #[error("not a PEM public key (`-----BEGIN PUBLIC KEY-----`)")]
+    NotPem,
+    /// A private key where the public one belongs.
+    #[error("this is a private key; give the gate only the public one (`openssl pkey -pubout`)")]
+    PrivateKey,
+    /// A key of another kind, curve or size.
+    #[error(
+        "not a public key for {0} (RS256, PS256: RSA of 2048 to 8192 bits; ES256: P-256; ES384: P-384; EdDSA: Ed25519)"
+    )]
+    WrongKind(Algorithm),
+    /// A `kid` that no token could name.
+    #[error("a kid has 1 to 255 bytes")]
+    BadKid,
+}
+
+enum Material {
+    Hs256(Box<Hmac<Sha256>>),
+    Hs384(Box<Hmac<Sha384>>),
+    Hs512(Box<Hmac<Sha512>>),
+    Public(ParsedPublicKey),
+}
+
+/// A key, the one algorithm it is for, and what its tokens must say.
+pub struct VerifyingKey {
+    kid: Box<str>,
+    alg: Algorithm,
+    material: Material,
+    issuer: Option<Box<str>>,
+    audience: Option<Box<str>>,
+    fingerprint: [u8; 32],
+}
+
+impl fmt::Debug for VerifyingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifyingKey").field("kid", &self.kid).field("alg", &self.alg).finish_non_exhaustive()
+    }
+}
+
+impl VerifyingKey {
+    /// Returns the key for HS256, HS384 or HS512 with the bytes of `secret`.
+    ///
+    /// # Errors
+    ///
+    /// A secret that is short, trivial or public, or an `alg` that takes a public key.
+    pub fn hmac(kid: &str, alg: Algorithm, secret: &Secret) -> Result<VerifyingKey, KeyError> {
+        let secret = secret.expose();
+        if looks_public(secret) {
+            return Err(KeyError::PublicSecret);
+        }
+        if secret.len() < alg.min_secret_bytes() {
+            return Err(KeyError::ShortSecret { alg, found: secret.len(), min: alg.min_secret_bytes() });
+        }
+        if is_trivial(secret) {
+            return Err(KeyError::TrivialSecret);
+        }
+        let any_length = "HMAC takes a key of any length";
+        let material = match alg {
+            Algorithm::HS256 => Material::Hs256(Box::new(Hmac::new_from_slice(secret).expect(any_length))),
+            Algorithm::HS384 => Material::Hs384(Box::new(Hmac::new_from_slice(secret).expect(any_length))),
+            Algorithm::HS512 => Material::Hs512(Box::new(Hmac::new_from_slice(secret).expect(any_length))),
+            Algorithm::RS256 | Algorithm::PS256 | Algorithm::ES256 | Algorithm::ES384 | Algorithm::EdDSA => {
+                return Err(KeyError::WrongKind(alg));
+            }
+        };
+        VerifyingKey::new(kid, alg, material, secret)
+    }
+
+    /// Returns the key for RS256, PS256, ES256, ES384 or EdDSA from a PEM `SubjectPublicKeyInfo` (RFC 7468 §13).
+    ///
+    /// # Errors
+    ///
+    /// Anything that is not one public key of the kind that `alg` needs.
+    pub fn public_pem(kid: &str, alg: Algorithm, pem: &[u8]) -> Result<VerifyingKey, KeyError> {
+        let algorithm: &'static dyn VerificationAlgorithm = match alg {
+            Algorithm::RS256 => &signature::RSA_PKCS1_2048_8192_SHA256,
+            Algorithm::PS256 => &signature::RSA_PSS_2048_8192_SHA256,
+            Algorithm::ES256 => &signature::ECDSA_P256_SHA256_FIXED,
+            Algorithm::ES384 => &signature::ECDSA_P384_SHA384_FIXED,
+            Algorithm::EdDSA => &signature::ED25519,
+            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => return Err(KeyError::WrongKind(alg)),
+        };
+        if String::from_utf8_lossy(pem).contains("PRIVATE KEY-----") {
+            return Err(KeyError::PrivateKey);
+        }
+        let spki = SubjectPublicKeyInfoDer::from_pem_slice(pem).map_err(|_| KeyError::NotPem)?;
+        let key = ParsedPublicKey::new(algorithm, spki.as_ref()).map_err(|_| KeyError::WrongKind(alg))?;
+        VerifyingKey::new(kid, alg, Material::Public(key), spki.as_ref())
+    }
+
+    fn new(kid: &str, alg: Algorithm, material: Material, bytes: &[u8]) -> Result<VerifyingKey, KeyError> {
+        if kid.is_empty() || kid.len() > 255 {
+            return Err(KeyError::BadKid);
+        }
+        let mut fingerprint = [0; 32];
+        fingerprint.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+        Ok(VerifyingKey { kid: kid.into(), alg, material, issuer: None, audience: None, fingerprint })
+    }
+
+    /// Requires `iss` to be `issuer`, exactly.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: &str) -> VerifyingKey {
+        self.issuer = Some(issuer.into());
+        self
+    }
+
+    /// Requires `audience` among `aud`, exactly.
+    #[must_use]
+    pub fn with_audience(mut self, audience: &str) -> VerifyingKey {
+        self.audience = Some(audience.into());
+        self
+    }
+
+    /// The name that tokens give it.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The algorithm it is bound to.
+    pub fn alg(&self) -> Algorithm {
+        self.alg
+    }
+
+    pub(super) fn issuer(&self) -> Option<&str> {
+        self.issuer.as_deref()
+    }
+
+    pub(super) fn audience(&self) -> Option<&str> {
+        self.audience.as_deref()
+    }
+
+    /// Whether both are the same key, whatever they are called.
+    pub(crate) fn is_same_key(&self, other: &VerifyingKey) -> bool {
+        self.fingerprint == other.fingerprint
+    }
+
+    /// Returns whether `signature` is the key's over `message`. MACs are compared in constant time.
+    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.material {
+            Material::Hs256(mac) => Hmac::clone(mac).chain_update(message).verify_slice(signature).is_ok(),
+            Material::Hs384(mac) => Hmac::clone(mac).chain_update(message).verify_slice(signature).is_ok(),
+            Material::Hs512(mac) => Hmac::clone(mac).chain_update(message).verify_slice(signature).is_ok(),
+            Material::Public(key) => key.verify_sig(message, signature).is_ok(),
+        }
+    }
+}
+
+/// Whether `secret` is something that is published: PEM, an OpenSSH key, a JWK, or a DER public key.
+fn looks_public(secret: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(secret);
+    let text = text.trim_start();
+    let textual = text.contains("-----BEGIN ")
+        || ["ssh-", "ecdsa-sha2-"].iter().any(|prefix| text.starts_with(prefix))
+        || (text.starts_with('{') && text.contains("\"kty\""));
+    let algorithms: [&'static dyn VerificationAlgorithm; 4] = [
+        &signature::RSA_PKCS1_2048_8192_SHA256,
+        &signature::ECDSA_P256_SHA256_FIXED,
+        &signature::ECDSA_P384_SHA384_FIXED,
+        &signature::ED25519,
+    ];
+    // 32 bytes are an Ed25519 key and a good secret alike: only the longer, self-describing forms count.
+    textual || (secret.len() > 32 && algorithms.iter().any(|alg| ParsedPublicKey::new(*alg, secret).is_ok()))
+}
+
+/// Whether fewer than eight different bytes make up the whole secret.
+fn is_trivial(secret: &[u8]) -> bool {
+    let mut seen = [false; 256];
+    for byte in secret {
+        seen[usize::from(*byte)] = true;
+    }
+    seen.into_iter().filter(|seen| *seen).count() < 8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const P256: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV7\n\
+        6e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ==\n\
+        -----END PUBLIC KEY-----\n";
+
+    fn hmac(alg: Algorithm, secret: &str) -> Result<VerifyingKey, KeyError> {
+        VerifyingKey::hmac("k1", alg, &Secret::new(secret))
+    }
+
+    #[test]
+    fn a_secret_is_as_long_as_its_hash() {
+        let secret = "0123456789abcdef".repeat(4);
+        for (alg, min) in [(Algorithm::HS256, 32), (Algorithm::HS384, 48), (Algorithm::HS512, 64)] {
+            assert!(hmac(alg, &secret[..min]).is_ok());
+            let short = KeyError::ShortSecret { alg, found: min - 1, min };
+            assert_eq!(hmac(alg, &secret[..min - 1]).unwrap_err(), short);
+        }
+    }
+
+    #[test]
+    fn trivial_and_public_secrets_are_refused() {
+        assert_eq!(hmac(Algorithm::HS256, &"a".repeat(64)).unwrap_err(), KeyError::TrivialSecret);
+        assert_eq!(hmac(Algorithm::HS256, &"secret".repeat(8)).unwrap_err(), KeyError::TrivialSecret);
+        assert_eq!(hmac(Algorithm::HS256, P256).unwrap_err(), KeyError::PublicSecret);
+        let jwk = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"}"#;
+        assert_eq!(hmac(Algorithm::HS256, jwk).unwrap_err(), KeyError::PublicSecret);
+        let der = SubjectPublicKeyInfoDer::from_pem_slice(P256.as_bytes()).unwrap();
+        let der = VerifyingKey::hmac("k1", Algorithm::HS256, &Secret::new(der.as_ref()));
+        assert_eq!(der.unwrap_err(), KeyError::PublicSecret);
+    }
+
+    #[test]
+    fn a_public_key_is_of_the_kind_that_its_algorithm_needs() {
+        assert!(VerifyingKey::public_pem("k", Algorithm::ES256, P256.as_bytes()).is_ok());
+        for alg in [Algorithm::RS256, Algorithm::PS256, Algorithm::ES384, Algorithm::EdDSA, Algorithm::HS256] {
+            let error = VerifyingKey::public_pem("k", alg, P256.as_bytes()).unwrap_err();
+            assert_eq!(error, KeyError::WrongKind(alg));
+        }
+        let private = P256.replace("PUBLIC", "PRIVATE");
+        let error = VerifyingKey::public_pem("k", Algorithm::ES256, private.as_bytes()).unwrap_err();
+        assert_eq!(error, KeyError::PrivateKey);
+        let error = VerifyingKey::public_pem("k", Algorithm::ES256, b"junk").unwrap_err();
+        assert_eq!(error, KeyError::NotPem);
+    }
+
+    #[test]
+    fn algorithms_are_known_by_their_registered_names_only() {
+        assert_eq!("Ed25519".parse(), Ok(Algorithm::EdDSA));
+        assert_eq!("HS256".parse(), Ok(Algorithm::HS256));
+        for name in ["none", "hs256", "NONE", "", "RS512", "HS256 "] {
+            assert_eq!(name.parse::<Algorithm>(), Err(UnknownAlgorithm), "{name}");
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Token → [`Claims`]: shape, key, signature, issuer, audience, time. In that order, and nothing is believed
+//! before the signature holds.
+
+mod claims;
+mod json;
+mod jws;
+mod keys;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use quick_cache::sync::Cache;
+
+pub use claims::{Claims, TimeRules, UidCase};
+use jws::Jws;
+pub use jws::MAX_TOKEN_BYTES;
+pub use keys::{Algorithm, KeyError, UnknownAlgorithm, VerifyingKey};
+
+/// Bytes that the verified tokens of one app may take, by default.
+const CACHE_BYTES: u64 = 32 << 20;
+
+/// Why a token is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// Not a strict compact JWS, or its JSON is not strict, or a claim has the wrong type.
+    #[error("malformed")]
+    Malformed,
+    /// No signature.
+    #[error("unsigned")]
+    Unsigned,
+    /// `crit`, `b64`, `zip`, `enc` or `cty`.
+    #[error("a header parameter that is not supported")]
+    UnsupportedHeader,
+    /// A `typ` other than `JWT`.
+    #[error("another type of token")]
+    ForeignType,
+    /// No `kid` among several keys, or one that is not configured.
+    #[error("no such key")]
+    UnknownKey,
+    /// An `alg` other than the key's.
+    #[error("another algorithm than the key's")]
+    WrongAlgorithm,
+    /// The signature does not hold.
+    #[error("the signature does not hold")]
+    BadSignature,
+    /// `iss` is missing or another.
+    #[error("another issuer")]
+    WrongIssuer,
+    /// `aud` is missing or another.
+    #[error("another audience")]
+    WrongAudience,
+    /// `sub` is not a user id.
+    #[error("`sub` is not a user id")]
+    BadUid,
+    /// `sub` beside a different `uid`.
+    #[error("`sub` and `uid` differ")]
+    ConflictingUid,
+    /// No `app`, and the key belongs to several.
+    #[error("no `app`, and the key belongs to several")]
+    AppMissing,
+    /// `iat` is in the future.
+    #[error("issued in the future")]
+    IssuedInFuture,
+    /// `nbf` is in the future.
+    #[error("not valid yet")]
+    NotYetValid,
+    /// Longer than the maximum lifetime.
+    #[error("lives longer than allowed")]
+    LivesTooLong,
+    /// `exp` has come.
+    #[error("expired")]
+    Expired,
+}
+
+impl VerifyError {
+    /// The metric label.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            VerifyError::Malformed => "token_malformed",
+            VerifyError::Unsigned => "token_unsigned",
+            VerifyError::UnsupportedHeader => "token_header",
+            VerifyError::ForeignType => "token_type",
+            VerifyError::UnknownKey => "token_key",
+            VerifyError::WrongAlgorithm => "token_algorithm",
+            VerifyError::BadSignature => "token_signature",
+            VerifyError::WrongIssuer => "token_issuer",
+            VerifyError::WrongAudience => "token_audience",
+            VerifyError::BadUid => "token_uid",
+            VerifyError::ConflictingUid => "token_uid_conflict",
+            VerifyError::AppMissing => "token_app_missing",
+            VerifyError::IssuedInFuture => "token_from_future",
+            VerifyError::NotYetValid => "token_not_yet_valid",
+            VerifyError::LivesTooLong => "token_lives_too_long",
+            VerifyError::Expired => "token_expired",
+        }
+    }
+}
+
+/// Weighs an entry by the bytes that it takes.
+#[derive(Clone)]
+struct ByBytes;
+
+impl quick_cache::Weighter<Box<str>, Arc<Claims<'static>>> for ByBytes {
+    fn weight(&self, compact: &Box<str>, claims: &Arc<Claims<'static>>) -> u64 {
+        (compact.len() + claims.weight()) as u64
+    }
+}
+
+/// How often a verified token was remembered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct CacheStats {
+    /// Tokens whose signature needed no second check.
+    pub hits: u64,
+    /// Tokens that were verified and then remembered.
+    pub misses: u64,
+    /// Bytes held.
+    pub bytes: u64,
+}
+
+/// The keys of one app and the rules that its tokens meet.
+pub(crate) struct Verifier {
+    keys: Vec<(VerifyingKey, Exclusive)>,
+    time: TimeRules,
+    uid_case: UidCase,
+    /// Claims of tokens whose signature held, for algorithms where checking it costs more than a look-up.
+    /// Never a decision: time and restrictions are checked again on every request.
+    verified: Cache<Box<str>, Arc<Claims<'static>>, ByBytes>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+/// Whether a key belongs to one app only, so that its tokens need not name the app.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exclusive {
+    Yes,
+    No,
+}
+
+/// Claims that were just verified, or were before.
+pub(crate) enum Verified<'a> {
+    Now(Claims<'a>),
+    Before(Arc<Claims<'static>>),
+}
+
+impl<'a> Verified<'a> {
+    pub(crate) fn claims(&self) -> &Claims<'a> {
+        match self {
+            Verified::Now(claims) => claims,
+            Verified::Before(claims) => claims,
+        }
+    }
+}
+
+/// Buffers that a token is decoded into, so that its claims can be borrowed from them.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    header: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+impl Verifier {
+    pub(crate) fn new(keys: Vec<(VerifyingKey, Exclusive)>, time: TimeRules, uid_case: UidCase) -> Verifier {
+        // The cache is sized by bytes; the estimate of entries only shapes its tables.
+        let verified = Cache::with_weighter(1024, CACHE_BYTES, ByBytes);
+        Verifier { keys, time, uid_case, verified, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+    }
+
+    /// Returns the claims of `compact`, a JWS in compact form. `now` is since the UNIX epoch.
+    ///
+    /// # Errors
+    ///
+    /// The first check that fails.
+    pub(crate) fn verify<'a>(
+        &self,
+        compact: &str,
+        scratch: &'a mut Scratch,
+        now: Duration,
+    ) -> Result<Verified<'a>, VerifyError> {
+        if let Some(claims) = self.verified.get(compact) {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+            claims.check_time(now, self.time)?;
+            return Ok(Verified::Before(claims));
+        }
+        let Scratch { header, payload } = scratch;
+        let jws = Jws::parse(compact, header)?;
+        let (key, exclusive) = self.key(jws.kid()).ok_or(VerifyError::UnknownKey)?;
+        jws.verified_by(key, payload)?;
+        let mut claims: Claims<'a> = json::read(payload).ok_or(VerifyError::Malformed)?;
+        claims.fold_uid(self.uid_case)?;
+        claims.check_issuer(key.issuer())?;
+        claims.check_audience(key.audience())?;
+        if claims.app.is_none() && *exclusive == Exclusive::No {
+            return Err(VerifyError::AppMissing);
+        }
+        claims.check_time(now, self.time)?;
+        // A MAC costs as much as a look-up that misses the processor's caches: nothing to gain.
+        if key.alg().is_hmac() {
+            return Ok(Verified::Now(claims));
+        }
+        self.misses.fetch_add(1, Ordering::Relaxed);
+        let claims = Arc::new(claims.into_owned());
+        self.verified.insert(compact.into(), Arc::clone(&claims));
+        Ok(Verified::Before(claims))
+    }
+
+    /// An exact look-up (RFC 7515 §4.1.4); a token without `kid` is for the only key, if there is only one.
+    fn key(&self, kid: Option<&str>) -> Option<&(VerifyingKey, Exclusive)> {
+        match (kid, self.keys.as_slice()) {
+            (Some(kid), keys) => keys.iter().find(|(key, _)| key.kid() == kid),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+    }
+
+    pub(crate) fn uid_case(&self) -> UidCase {
+        self.uid_case
+    }
+
+    pub(crate) fn cache_stats(&self) -> CacheStats {
+        CacheStats {
+            hits: self.hits.load(Ordering::Relaxed),
+            misses: self.misses.load(Ordering::Relaxed),
+            bytes: self.verified.weight(),
+        }
+    }
+}
+
+/// Returns the payload of `compact` as JSON text, unverified: for `token inspect`, never to admit anybody.
+///
+/// # Errors
+///
+/// When it is not a strict compact JWS.
+pub fn unverified_payload(compact: &str) -> Result<String, VerifyError> {
+    let (mut header, mut payload) = (Vec::new(), Vec::new());
+    Jws::parse(compact, &mut header)?.unverified_payload(&mut payload)?;
+    String::from_utf8(payload).map_err(|_| VerifyError::Malformed)
+}
