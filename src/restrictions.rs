@@ -429,7 +429,7 @@ impl RestrictionSet {
         let Some(settled) = order.settled else { return Applied::NeedsSnapshot };
         let id = self.id(&change.scope);
         let slot = (id, change.effect == Effect::Deactivated);
-        let newest = order.unsettled.get(&slot).copied().unwrap_or(settled);
+        let newest = order.unsettled.get(&slot).copied().unwrap_or(0).max(settled);
         if change.seq <= newest {
             return Applied::Stale;
         }

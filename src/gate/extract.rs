@@ -145,6 +145,16 @@ pub(super) fn credential(request: &Parts) -> Result<Option<&str>, Denial> {
     Ok(found)
 }
 
+/// Returns path and query of `uri` without the token's parameter; `None` when it has none.
+pub fn without_token_parameter(uri: &http::Uri) -> Option<String> {
+    let query = uri.query()?;
+    let is_token = |parameter: &&str| parameter.split('=').next() == Some(FAT);
+    query.split('&').find(is_token)?;
+    let kept: Vec<&str> = query.split('&').filter(|parameter| !is_token(parameter)).collect();
+    let path = uri.path();
+    Some(if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) })
+}
+
 /// The token of `Bearer <token>` (RFC 6750 §2.1; the scheme in any case, RFC 9110 §11.1).
 fn bearer(value: &[u8]) -> Option<&str> {
     let scheme = value.get(..6)?;

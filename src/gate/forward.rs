@@ -132,13 +132,34 @@ impl StorageFailure {
     }
 }
 
+/// What the request to the storage asked for: an answer to something else is not believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Asked {
+    range: bool,
+    unless_modified: bool,
+    precondition: bool,
+}
+
+impl Asked {
+    /// Reads it from the fields that go to the storage.
+    pub fn of(fields: &HeaderMap) -> Asked {
+        let has = |name| fields.contains_key(name);
+        Asked {
+            range: has(header::RANGE),
+            unless_modified: has(header::IF_NONE_MATCH) || has(header::IF_MODIFIED_SINCE),
+            precondition: has(header::IF_MATCH) || has(header::IF_UNMODIFIED_SINCE),
+        }
+    }
+}
+
 /// Returns what `status` means. Redirects, cookies and errors of the storage never reach a client.
-pub const fn storage_answer(status: u16) -> StorageAnswer {
+pub const fn storage_answer(status: u16, asked: Asked) -> StorageAnswer {
     match status {
-        200 | 206 => StorageAnswer::Content,
-        304 => StorageAnswer::NotModified,
-        412 => StorageAnswer::PreconditionFailed,
-        416 => StorageAnswer::RangeNotSatisfiable,
+        200 => StorageAnswer::Content,
+        206 if asked.range => StorageAnswer::Content,
+        304 if asked.unless_modified => StorageAnswer::NotModified,
+        412 if asked.precondition || asked.unless_modified => StorageAnswer::PreconditionFailed,
+        416 if asked.range => StorageAnswer::RangeNotSatisfiable,
         404 => StorageAnswer::Failure(StorageFailure::NotFound),
         401 | 403 => StorageAnswer::Failure(StorageFailure::Refused),
         429 | 503 => StorageAnswer::Failure(StorageFailure::Busy),
@@ -151,7 +172,12 @@ pub const fn storage_answer(status: u16) -> StorageAnswer {
 /// A field that stands twice is left out: two lengths or two types cannot both be true.
 pub fn response_fields(storage: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     let mut fields = Vec::with_capacity(RESPONSE_FIELDS.len() + 2);
+    let is_chunked = storage.contains_key(header::TRANSFER_ENCODING);
     for name in RESPONSE_FIELDS {
+        // RFC 9112 §6.3: with both, the length is not the body's.
+        if is_chunked && name == header::CONTENT_LENGTH {
+            continue;
+        }
         let mut values = storage.get_all(&name).iter();
         if let (Some(value), None) = (values.next(), values.next()) {
             fields.push((name, value.clone()));
@@ -325,6 +351,7 @@ mod tests {
     #[test]
     fn storage_errors_are_ours() {
         use StorageAnswer::*;
+        let everything = Asked::of(&map(&[("range", "bytes=0-"), ("if-match", "*"), ("if-none-match", "x")]));
         for (status, answer) in [
             (200, Content),
             (206, Content),
@@ -340,7 +367,11 @@ mod tests {
             (500, Failure(StorageFailure::BadAnswer)),
             (101, Failure(StorageFailure::BadAnswer)),
         ] {
-            assert_eq!(storage_answer(status), answer, "{status}");
+            assert_eq!(storage_answer(status, everything), answer, "{status}");
+        }
+        for status in [206, 304, 412, 416] {
+            let unasked = storage_answer(status, Asked::default());
+            assert_eq!(unasked, Failure(StorageFailure::BadAnswer), "{status}");
         }
     }
 

@@ -18,11 +18,11 @@ use http::request::Parts;
 
 pub use authorize::{Freshness, NotAFolder, PublicPrefixes, WhenStale, denial, normalized_uid};
 pub use denial::{BadRequest, Connection, Denial};
-pub use extract::{MAX_HEADER_BYTES, MAX_HEADER_FIELDS, MAX_TARGET_BYTES, MediaMethod};
+pub use extract::{MAX_HEADER_BYTES, MAX_HEADER_FIELDS, MAX_TARGET_BYTES, MediaMethod, without_token_parameter};
 pub use object_key::{MAX_KEY_BYTES, ObjectPath, PathError, PathScope};
 pub use resolve::{
     Addressing, AppFolder, Credentials, Endpoint, MAX_PRESIGN_TTL, NotAnEndpoint, S3Options, S3Storage, Target,
-    Timeouts,
+    Timeouts, calendar_date,
 };
 pub use verify::{
     Algorithm, CacheStats, Claims, KeyError, MAX_TOKEN_BYTES, TimeRules, UidCase, UnknownAlgorithm, VerifyError,

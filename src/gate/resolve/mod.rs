@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use sigv4::{Credentials, MAX_PRESIGN_TTL};
+pub use sigv4::{Credentials, MAX_PRESIGN_TTL, calendar_date};
 
 use super::authorize::Grant;
 use super::extract::MediaMethod;

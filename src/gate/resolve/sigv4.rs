@@ -152,8 +152,15 @@ fn timestamp(date: &str, second_of_day: u64) -> String {
     format!("{date}T{hour:02}{minute:02}{second:02}Z")
 }
 
-/// The Gregorian date of a day counted from 1970-01-01 (Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+/// `20130524`.
 fn date(day: u64) -> String {
+    let (year, month, day) = calendar_date(day);
+    format!("{year:04}{month:02}{day:02}")
+}
+
+/// Returns the Gregorian year, month and day of a day counted from 1970-01-01 (Hinnant, "chrono-Compatible
+/// Low-Level Date Algorithms").
+pub fn calendar_date(day: u64) -> (u64, u64, u64) {
     let z = day + 719_468;
     let era = z / 146_097;
     let day_of_era = z % 146_097;
@@ -162,8 +169,7 @@ fn date(day: u64) -> String {
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day_of_month = day_of_year - (153 * shifted_month + 2) / 5 + 1;
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}{month:02}{day_of_month:02}")
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day_of_month)
 }
 
 #[cfg(test)]

@@ -1,0 +1,197 @@
+//! Every metric with its unit and labels, declared together. Labels are from fixed sets: no client text.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::gate::Gate;
+use crate::restrictions::{RestrictionSet, ScopeKind};
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The storage's answer went out whole.
+    Served,
+    /// The gate answered by itself: CORS.
+    Answered,
+    /// Refused before anything was fetched.
+    Denied,
+    /// The storage failed.
+    Failed,
+    /// Ended while bytes flowed, because its user was restricted.
+    Cut,
+    /// The client went away.
+    Aborted,
+}
+
+impl Outcome {
+    /// The metric label and log field.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Outcome::Served => "served",
+            Outcome::Answered => "answered",
+            Outcome::Denied => "denied",
+            Outcome::Failed => "failed",
+            Outcome::Cut => "cut",
+            Outcome::Aborted => "aborted",
+        }
+    }
+}
+
+/// The metrics of one gate.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// `mediagate_requests_total{outcome,reason}`.
+    pub requests: IntCounterVec,
+    /// `mediagate_observed_denials_total{reason}`: what `access = "observe"` let through.
+    pub observed: IntCounterVec,
+    /// `mediagate_decision_seconds`: extract to resolve.
+    pub decision_seconds: Histogram,
+    /// `mediagate_upstream_seconds`: from the decision to the storage's header.
+    pub upstream_seconds: Histogram,
+    /// `mediagate_response_bytes_total`: bodies sent to clients.
+    pub response_bytes: IntCounter,
+    /// `mediagate_requests_in_flight`.
+    pub in_flight: IntGauge,
+    /// `mediagate_log_lines_dropped_total`: access log lines that nobody took in time.
+    pub log_lines_dropped: IntCounter,
+    restrictions: IntGaugeVec,
+    applied_seq: IntGauge,
+    feed_age: prometheus::Gauge,
+    token_cache: IntGaugeVec,
+    token_cache_bytes: IntGauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+impl Metrics {
+    /// Declares every metric in a registry of its own.
+    pub fn new() -> Metrics {
+        let valid = "the names and labels below are valid and differ";
+        let registry = Registry::new();
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            let counters = IntCounterVec::new(Opts::new(name, help), labels).expect(valid);
+            registry.register(Box::new(counters.clone())).expect(valid);
+            counters
+        };
+        let counter = |name: &str, help: &str| {
+            let counter = IntCounter::new(name, help).expect(valid);
+            registry.register(Box::new(counter.clone())).expect(valid);
+            counter
+        };
+        let gauge = |name: &str, help: &str| {
+            let gauge = IntGauge::new(name, help).expect(valid);
+            registry.register(Box::new(gauge.clone())).expect(valid);
+            gauge
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            let gauges = IntGaugeVec::new(Opts::new(name, help), labels).expect(valid);
+            registry.register(Box::new(gauges.clone())).expect(valid);
+            gauges
+        };
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            let histogram = Histogram::with_opts(opts).expect(valid);
+            registry.register(Box::new(histogram.clone())).expect(valid);
+            histogram
+        };
+        let feed_age = prometheus::Gauge::new(
+            "mediagate_feed_age_seconds",
+            "Seconds since the restriction feed was last heard; -1 before its first state.",
+        )
+        .expect(valid);
+        registry.register(Box::new(feed_age.clone())).expect(valid);
+        Metrics {
+            requests: counters(
+                "mediagate_requests_total",
+                "Requests by what became of them and why.",
+                &["outcome", "reason"],
+            ),
+            observed: counters(
+                "mediagate_observed_denials_total",
+                "Requests let through by access = \"observe\" that \"enforce\" would refuse, by reason.",
+                &["reason"],
+            ),
+            decision_seconds: histogram(
+                "mediagate_decision_seconds",
+                "Time to decide about one request.",
+                &[1e-6, 2e-6, 5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 1e-2],
+            ),
+            upstream_seconds: histogram(
+                "mediagate_upstream_seconds",
+                "Time from the decision to the storage's response header.",
+                &[0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0],
+            ),
+            response_bytes: counter("mediagate_response_bytes_total", "Bytes of bodies sent to clients."),
+            in_flight: gauge("mediagate_requests_in_flight", "Requests that are being answered."),
+            log_lines_dropped: counter(
+                "mediagate_log_lines_dropped_total",
+                "Access log lines dropped because standard error took them too slowly.",
+            ),
+            restrictions: gauges("mediagate_restrictions", "Restrictions in force.", &["scope"]),
+            applied_seq: gauge("mediagate_restrictions_applied_seq", "The newest change in force here."),
+            token_cache: gauges(
+                "mediagate_token_cache_lookups",
+                "Tokens with public-key signatures, by whether their signature was verified before. Starts again on reload.",
+                &["result"],
+            ),
+            token_cache_bytes: gauge("mediagate_token_cache_bytes", "Bytes of verified tokens that are remembered."),
+            feed_age,
+            registry,
+        }
+    }
+
+    /// Counts one finished request.
+    pub fn count(&self, outcome: Outcome, reason: &str) {
+        self.requests.with_label_values(&[outcome.label(), reason]).inc();
+    }
+
+    /// Returns everything in the Prometheus text format, with the gauges read at `now`.
+    pub fn render(&self, gate: &Gate, restrictions: &RestrictionSet, now: Instant) -> String {
+        for kind in ScopeKind::ALL {
+            let count = i64::try_from(restrictions.count(kind)).unwrap_or(i64::MAX);
+            self.restrictions.with_label_values(&[kind.label()]).set(count);
+        }
+        self.applied_seq.set(i64::try_from(restrictions.applied()).unwrap_or(i64::MAX));
+        self.feed_age.set(restrictions.age(now).map_or(-1.0, |age| age.as_secs_f64()));
+        let cache = gate.cache_stats();
+        for (result, count) in [("hit", cache.hits), ("miss", cache.misses)] {
+            self.token_cache.with_label_values(&[result]).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        self.token_cache_bytes.set(i64::try_from(cache.bytes).unwrap_or(i64::MAX));
+        let mut text = Vec::new();
+        match TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            Ok(()) => String::from_utf8_lossy(&text).into_owned(),
+            Err(error) => format!("# {error}\n"),
+        }
+    }
+
+    /// Counts a request as in flight until the returned guard is dropped.
+    pub fn enter(self: &Arc<Metrics>) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    /// Records how long a decision took.
+    pub fn decided(&self, took: Duration) {
+        self.decision_seconds.observe(took.as_secs_f64());
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub struct InFlight(IntGauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,157 @@
+//! One request and its answer: what the phases hand to each other. Counted and logged once, when it is dropped, so
+//! that no way to end a request (a cut, a vanished client, a shutdown) goes unseen.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+
+use super::Shared;
+use super::transfer::{SLOT, Slot};
+use crate::access_log::Entry;
+use crate::gate::forward::{AllowOrigin, Asked, StorageFailure};
+use crate::gate::{Denial, Target, Trace};
+use crate::metrics::{InFlight, Outcome};
+use crate::restrictions::Subject;
+
+/// The `CTX` of a request that passes the gate.
+pub struct Exchange {
+    pub(super) shared: Shared,
+    pub(super) slot: Option<Arc<Slot>>,
+    pub(super) started: Option<Started>,
+    /// Set by *admit*; `upstream_peer` only reads it, because a retry calls it again.
+    pub(super) target: Option<Target>,
+    pub(super) subject: Option<Subject>,
+    /// The restrictions' generation under which the subject was last found clean.
+    pub(super) generation: u64,
+    pub(super) trace: Trace,
+    pub(super) observed: Option<Denial>,
+    pub(super) origin: AllowOrigin,
+    /// What was asked of the storage.
+    pub(super) asked: Asked,
+    /// Why the storage's answer is not passed on, when it is not.
+    pub(super) failure: Option<StorageFailure>,
+    /// What stands in for the storage's body.
+    pub(super) replacement: Replacement,
+    pub(super) upstream_took: Option<Duration>,
+    pub(super) end: Option<End>,
+}
+
+/// The body that a client gets.
+pub(super) enum Replacement {
+    /// The storage's.
+    None,
+    /// This, once, in place of what the storage sends.
+    Pending(Bytes),
+    /// It was sent; the storage's body is read to its end, up to a bound.
+    Sent {
+        /// Bytes of the storage's body thrown away.
+        discarded: usize,
+    },
+}
+
+/// When a request was decided, by both clocks, and how.
+pub(super) struct Started {
+    pub(super) wall: SystemTime,
+    pub(super) at: Instant,
+    pub(super) method: &'static str,
+    pub(super) client: Option<String>,
+    pub(super) _in_flight: InFlight,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct End {
+    pub(super) outcome: Outcome,
+    pub(super) reason: &'static str,
+    pub(super) status: u16,
+    pub(super) bytes: usize,
+}
+
+impl Exchange {
+    pub(super) fn new(shared: Shared) -> Exchange {
+        Exchange {
+            shared,
+            slot: SLOT.try_with(Arc::clone).ok(),
+            started: None,
+            target: None,
+            subject: None,
+            generation: 0,
+            trace: Trace::default(),
+            observed: None,
+            origin: AllowOrigin::Nobody,
+            asked: Asked::default(),
+            failure: None,
+            replacement: Replacement::None,
+            upstream_took: None,
+            end: None,
+        }
+    }
+
+    /// Returns whether the subject is still welcome: one comparison, unless the restrictions have changed.
+    ///
+    /// # Errors
+    ///
+    /// What stands against it by now.
+    pub(super) fn recheck(&mut self) -> Result<(), Denial> {
+        let Some(subject) = &self.subject else { return Ok(()) };
+        // Read first: a change during the check is seen by the next one.
+        let generation = self.shared.restrictions.generation();
+        if generation != self.generation {
+            self.shared.restrictions.check(subject).map_err(crate::gate::denial)?;
+            self.generation = generation;
+        }
+        Ok(())
+    }
+
+    fn log(&self, started: &Started, end: End) {
+        let Some(access_log) = &self.shared.access_log else { return };
+        let millis = |took: Duration| (took.as_secs_f64() * 1e6).round() / 1e3;
+        let entry = Entry {
+            time: rfc3339(started.wall),
+            client: started.client.clone(),
+            method: started.method,
+            status: end.status,
+            outcome: end.outcome.label(),
+            reason: end.reason,
+            observed: self.observed.map(Denial::reason),
+            app: self.trace.app.as_deref(),
+            object: self.trace.object.as_deref(),
+            uid: self.trace.uid.as_deref(),
+            token: self.trace.token.map(|token| format!("{token:016x}")),
+            bytes: end.bytes,
+            ms: millis(started.at.elapsed()),
+            upstream_ms: self.upstream_took.map(millis),
+        };
+        if !access_log.log(&entry) {
+            self.shared.metrics.log_lines_dropped.inc();
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        let Some(started) = self.started.take() else { return };
+        let was_cut = self.slot.as_ref().is_some_and(|slot| slot.resets_on_close());
+        let (outcome, reason) = if was_cut { (Outcome::Cut, "restricted") } else { (Outcome::Aborted, "ended_early") };
+        let end = self.end.unwrap_or(End { outcome, reason, status: 0, bytes: 0 });
+        self.shared.metrics.count(end.outcome, end.reason);
+        self.shared.metrics.response_bytes.inc_by(end.bytes as u64);
+        if let Some(denial) = self.observed {
+            self.shared.metrics.observed.with_label_values(&[denial.reason()]).inc();
+        }
+        self.log(&started, end);
+        if let Some(slot) = &self.slot {
+            slot.request_ends(Instant::now());
+        }
+    }
+}
+
+/// `2026-11-21T13:24:27.042Z` (RFC 3339).
+fn rfc3339(time: SystemTime) -> String {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let (date, seconds) = (crate::gate::calendar_date(since.as_secs() / 86_400), since.as_secs() % 86_400);
+    let (hour, minute, second, milli) = (seconds / 3600, seconds / 60 % 60, seconds % 60, since.subsec_millis());
+    let (year, month, day) = date;
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+}

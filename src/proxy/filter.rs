@@ -1,0 +1,365 @@
+//! The gate in pieces: one method for each Pingora phase, to be called from anybody's `ProxyHttp`.
+//!
+//! No rule is here. What is refused, forwarded or passed back is decided in [`gate`](crate::gate).
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::prelude::HttpPeer;
+use pingora::proxy::{FailToProxy, Session};
+use pingora::{Error, ErrorSource, ErrorType, Result};
+
+use super::Shared;
+use super::exchange::{End, Exchange, Replacement, Started};
+use super::respond::{Answer, common_fields, respond, respond_options};
+use crate::gate::forward::{self, StorageAnswer, StorageFailure};
+use crate::gate::{Decision, Denial, Now};
+use crate::metrics::Outcome;
+
+/// `request_filter` answered the request itself.
+const ANSWERED: bool = true;
+
+/// `request_filter` lets the request go on.
+const CONTINUE: bool = false;
+
+/// Bytes of a storage's error body that are read and thrown away to keep its connection.
+const MAX_DISCARDED_BYTES: usize = 64 * 1024;
+
+/// A write to a client that makes no headway for so long ends the transfer.
+const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long an idle connection to a storage is kept.
+const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
+
+/// An error that carries nothing but "the subject was restricted meanwhile".
+const CUT: &str = "the subject was restricted";
+
+/// The gate's part in each phase.
+///
+/// Create an [`Exchange`] for each request with [`MediaFilter::exchange`], keep it in your `CTX`, and call the
+/// methods from the phases of the same name, in the order of [`MediaProxy`](super::MediaProxy).
+#[derive(Debug, Clone)]
+pub struct MediaFilter {
+    shared: Shared,
+}
+
+impl MediaFilter {
+    /// Returns a filter over `shared`.
+    pub fn new(shared: Shared) -> MediaFilter {
+        MediaFilter { shared }
+    }
+
+    /// Returns the context of a new request.
+    pub fn exchange(&self) -> Exchange {
+        Exchange::new(self.shared.clone())
+    }
+
+    /// Tells the connection that a request head is there.
+    pub fn early_request_filter(&self, exchange: &mut Exchange) {
+        if let Some(slot) = &exchange.slot {
+            slot.head_arrived();
+        }
+    }
+
+    /// Decides. Returns whether the request was answered here: refused, or `OPTIONS`.
+    ///
+    /// # Errors
+    ///
+    /// When the client cannot be written to.
+    pub async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
+        let now = now();
+        let gate = self.shared.gate.load();
+        let request = session.req_header();
+        exchange.started = Some(Started {
+            wall: now.wall,
+            at: now.monotonic,
+            method: method_label(&request.method),
+            client: session.client_addr().map(ToString::to_string),
+            _in_flight: self.shared.metrics.enter(),
+        });
+        exchange.origin = gate.cors(request);
+        exchange.generation = self.shared.restrictions.generation();
+        let decision = gate.admit(request, &self.shared.restrictions, now);
+        self.shared.metrics.decided(now.monotonic.elapsed());
+        drop(gate);
+        session.set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
+        match decision {
+            Ok(Decision::Forward(admission)) => {
+                exchange.target = Some(admission.target);
+                exchange.subject = admission.subject;
+                exchange.trace = admission.trace;
+                exchange.observed = admission.observed;
+                Ok(CONTINUE)
+            }
+            Ok(Decision::Options) => {
+                exchange.end = Some(End { outcome: Outcome::Answered, reason: "options", status: 204, bytes: 0 });
+                respond_options(session, &exchange.origin).await?;
+                Ok(ANSWERED)
+            }
+            Err(refusal) => {
+                exchange.trace = *refusal.trace;
+                self.refuse(session, exchange, refusal.denial).await?;
+                Ok(ANSWERED)
+            }
+        }
+    }
+
+    async fn refuse(&self, session: &mut Session, exchange: &mut Exchange, denial: Denial) -> Result<()> {
+        let (outcome, reason, status) = (Outcome::Denied, denial.reason(), denial.status());
+        exchange.end = Some(End { outcome, reason, status, bytes: 0 });
+        respond(session, denial.into(), &exchange.origin).await
+    }
+
+    /// Returns where the granted object is fetched from.
+    ///
+    /// # Errors
+    ///
+    /// When no address of the storage is known yet, or nothing was granted.
+    pub fn upstream_peer(&self, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
+        let endpoint = exchange.target.as_ref().map(|target| target.endpoint());
+        let endpoint = endpoint.ok_or_else(|| Error::new_in(ErrorType::InternalError))?;
+        let Some(address) = self.shared.origins.address(endpoint) else {
+            exchange.failure = Some(StorageFailure::Unreachable);
+            return Error::e_explain(ErrorType::ConnectNoRoute, "no address of the storage is known")
+                .map_err(|e: Box<Error>| e.into_up());
+        };
+        let mut peer = HttpPeer::new(address, endpoint.tls, endpoint.host.clone());
+        let timeouts = endpoint.timeouts;
+        peer.options.connection_timeout = Some(timeouts.connect);
+        peer.options.total_connection_timeout = Some(timeouts.connect);
+        peer.options.read_timeout = Some(timeouts.response);
+        peer.options.write_timeout = Some(timeouts.response);
+        peer.options.idle_timeout = Some(UPSTREAM_IDLE);
+        Ok(Box::new(peer))
+    }
+
+    /// Builds the request to the storage from nothing: the presigned URL, and the client's fields that are allowed.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was granted.
+    pub fn upstream_request_filter(
+        &self,
+        session: &Session,
+        upstream_request: &mut RequestHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let target = exchange.target.as_ref().ok_or_else(|| Error::new_in(ErrorType::InternalError))?;
+        let client = session.req_header();
+        let mut request = RequestHeader::build(client.method.clone(), target.path_and_query().as_bytes(), Some(8))?;
+        request.insert_header(header::HOST, target.host())?;
+        for (name, value) in forward::request_fields(&client.headers) {
+            request.insert_header(name, value)?;
+        }
+        exchange.asked = forward::Asked::of(&request.headers);
+        *upstream_request = request;
+        Ok(())
+    }
+
+    /// Replaces the storage's header by what a client may see, or by an answer of our own.
+    ///
+    /// # Errors
+    ///
+    /// When the subject was restricted meanwhile, or the storage's answer has no body to put ours in place of; then
+    /// [`MediaFilter::fail_to_proxy`] answers.
+    pub fn response_filter(
+        &self,
+        session: &Session,
+        upstream_response: &mut ResponseHeader,
+        exchange: &mut Exchange,
+    ) -> Result<()> {
+        let status = upstream_response.status.as_u16();
+        if upstream_response.status.is_informational() {
+            let fields: Vec<_> = upstream_response.headers.keys().cloned().collect();
+            for name in fields {
+                upstream_response.remove_header(&name);
+            }
+            return Ok(());
+        }
+        exchange.upstream_took = exchange.started.as_ref().map(|started| started.at.elapsed());
+        if let Some(took) = exchange.upstream_took {
+            self.shared.metrics.upstream_seconds.observe(took.as_secs_f64());
+        }
+        if let (Some(slot), Some(subject)) = (&exchange.slot, exchange.subject) {
+            // Entered before it is checked again: either the check or the next sweep sees a change.
+            slot.transfer_begins(subject);
+        }
+        if exchange.recheck().is_err() {
+            return Error::e_explain(ErrorType::InternalError, CUT);
+        }
+        let answer = match forward::storage_answer(status, exchange.asked) {
+            StorageAnswer::Content | StorageAnswer::NotModified => {
+                return pass_on(session, upstream_response, exchange);
+            }
+            StorageAnswer::RangeNotSatisfiable => Answer::RANGE_NOT_SATISFIABLE,
+            StorageAnswer::PreconditionFailed => Answer::PRECONDITION_FAILED,
+            StorageAnswer::Failure(failure) => {
+                exchange.failure = Some(failure);
+                failure.into()
+            }
+        };
+        replace(session, upstream_response, exchange, answer)
+    }
+
+    /// Puts our own body in place of the storage's where it must not pass, and cuts a transfer whose subject was
+    /// restricted since the last chunk.
+    ///
+    /// # Errors
+    ///
+    /// When the transfer is cut.
+    pub fn response_body_filter(&self, body: &mut Option<Bytes>, exchange: &mut Exchange) -> Result<()> {
+        if exchange.recheck().is_err() {
+            *body = None;
+            if let Some(slot) = &exchange.slot {
+                slot.reset_on_close();
+            }
+            return Error::e_explain(ErrorType::InternalError, CUT);
+        }
+        match &mut exchange.replacement {
+            Replacement::None => {}
+            Replacement::Pending(ours) => {
+                let discarded = body.as_ref().map_or(0, Bytes::len);
+                *body = Some(std::mem::take(ours));
+                exchange.replacement = Replacement::Sent { discarded };
+            }
+            Replacement::Sent { discarded } => {
+                *discarded += body.take().map_or(0, |body| body.len());
+                if *discarded > MAX_DISCARDED_BYTES {
+                    return Error::e_explain(ErrorType::InternalError, "the storage's error body has no end");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers for a storage that failed, unless the answer has begun; then the connection is closed.
+    pub async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
+        let restricted = exchange.recheck().err();
+        if session.response_written().is_none() && *error.esource() != ErrorSource::Downstream {
+            let failure = exchange.failure.unwrap_or_else(|| failure_of(error));
+            let sent = match restricted {
+                Some(denial) => self.refuse(session, exchange, denial).await,
+                None => {
+                    let answer = if *error.esource() == ErrorSource::Internal && exchange.failure.is_none() {
+                        Answer::INTERNAL
+                    } else {
+                        warn_of(failure, error, exchange);
+                        failure.into()
+                    };
+                    let (outcome, status) = (Outcome::Failed, answer.status);
+                    exchange.end = Some(End { outcome, reason: failure.reason(), status, bytes: 0 });
+                    respond(session, answer, &exchange.origin).await
+                }
+            };
+            if sent.is_err() {
+                session.set_keepalive(None);
+            }
+        }
+        let error_code = session.response_written().map_or(0, |response| response.status.as_u16());
+        FailToProxy { error_code, can_reuse_downstream: false }
+    }
+
+    /// Notes how the request ended; it is counted and logged when its [`Exchange`] is dropped.
+    pub fn logging(&self, session: &Session, error: Option<&Error>, exchange: &mut Exchange) {
+        let status = session.response_written().map_or(0, |response| response.status.as_u16());
+        let bytes = session.body_bytes_sent();
+        if let Some(end) = &mut exchange.end {
+            end.bytes = bytes;
+            return;
+        }
+        let (outcome, reason) = match error {
+            Some(_) if exchange.recheck().is_err() => (Outcome::Cut, "restricted"),
+            Some(error) if *error.esource() == ErrorSource::Downstream => (Outcome::Aborted, "client_gone"),
+            Some(error) => (Outcome::Failed, exchange.failure.unwrap_or_else(|| failure_of(error)).reason()),
+            None => match exchange.failure {
+                Some(failure) => (Outcome::Failed, failure.reason()),
+                None => (Outcome::Served, "ok"),
+            },
+        };
+        exchange.end = Some(End { outcome, reason, status, bytes });
+    }
+}
+
+/// Copies the storage's answer to the client, without what is the storage's own business.
+fn pass_on(session: &Session, upstream: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
+    let mut response = ResponseHeader::build(upstream.status, Some(16))?;
+    for (name, value) in forward::response_fields(&upstream.headers) {
+        response.insert_header(name, value)?;
+    }
+    // Without a length the body is chunked; Pingora has said so on the storage's header already.
+    let has_length = response.headers.contains_key(header::CONTENT_LENGTH);
+    if !has_length && upstream.headers.contains_key(header::TRANSFER_ENCODING) && !session.is_http2() {
+        response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+    }
+    common_fields(&mut response, &exchange.origin)?;
+    *upstream = response;
+    Ok(())
+}
+
+/// Puts `answer` in place of the storage's answer, on the storage's own stream so that its connection is kept.
+fn replace(session: &Session, upstream: &mut ResponseHeader, exchange: &mut Exchange, answer: Answer) -> Result<()> {
+    let client = session.req_header();
+    let (content_type, body) = answer.body(&client.headers);
+    let is_head = client.method == http::Method::HEAD;
+    let has_body = upstream.headers.get(header::CONTENT_LENGTH).is_none_or(|length| length != "0");
+    if !is_head && (!has_body || matches!(upstream.status.as_u16(), 204 | 304)) {
+        return Error::e_explain(ErrorType::HTTPStatus(answer.status), "the storage's answer is not passed on");
+    }
+    let mut response = answer.header(content_type, body.len())?;
+    if answer.status == 416
+        && let Some(range) = upstream.headers.get(header::CONTENT_RANGE)
+    {
+        response.insert_header(header::CONTENT_RANGE, range)?;
+    }
+    common_fields(&mut response, &exchange.origin)?;
+    if !is_head {
+        exchange.replacement = Replacement::Pending(body);
+    }
+    *upstream = response;
+    Ok(())
+}
+
+/// What an error of Pingora's on the way to the storage means.
+fn failure_of(error: &Error) -> StorageFailure {
+    use ErrorType::{ConnectTimedout, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
+    match error.etype() {
+        ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout => StorageFailure::TimedOut,
+        ErrorType::ConnectRefused
+        | ErrorType::ConnectNoRoute
+        | ErrorType::ConnectError
+        | ErrorType::BindError
+        | ErrorType::SocketError
+        | ErrorType::TLSHandshakeFailure
+        | ErrorType::InvalidCert
+        | ErrorType::HandshakeError => StorageFailure::Unreachable,
+        _ => StorageFailure::BadAnswer,
+    }
+}
+
+/// Tells the operator what a client is not told. The error's own text stays out: it may quote what was sent.
+fn warn_of(failure: StorageFailure, error: &Error, exchange: &Exchange) {
+    if let Some(target) = exchange.target.as_ref().filter(|_| failure != StorageFailure::NotFound) {
+        log::warn!("storage {}: {} ({})", target.endpoint(), failure.reason(), error.etype().as_str());
+    }
+}
+
+/// A label for the log: client text never is one.
+fn method_label(method: &http::Method) -> &'static str {
+    match *method {
+        http::Method::GET => "GET",
+        http::Method::HEAD => "HEAD",
+        http::Method::OPTIONS => "OPTIONS",
+        http::Method::POST => "POST",
+        http::Method::PUT => "PUT",
+        http::Method::DELETE => "DELETE",
+        _ => "-",
+    }
+}
+
+/// Reads both clocks.
+#[expect(clippy::disallowed_methods, reason = "the shell is where time comes in")]
+fn now() -> Now {
+    Now { wall: std::time::SystemTime::now(), monotonic: Instant::now() }
+}

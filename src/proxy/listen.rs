@@ -1,0 +1,266 @@
+//! The media listener: accepts, speaks TLS, hands connections to Pingora, and ends them when it must.
+//!
+//! An accept loop of our own, because a free port must be known, an address that is taken must be an error and no
+//! panic, and a shutdown must last as long as its transfers and no longer.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
+use pingora::listeners::tls::Acceptor;
+use pingora::protocols::http::ServerSession;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
+use pingora::protocols::{ALPN, Stream};
+use pingora::proxy::HttpProxy;
+use pingora::server::ShutdownWatch;
+use pingora::server::configuration::ServerConf;
+use pingora::tls::ServerConfig;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::transfer::{SLOT, Slots};
+use super::{MediaProxy, Shared};
+use crate::gate::MAX_HEADER_BYTES;
+
+pub(super) mod downstream;
+
+use downstream::Downstream;
+
+/// Most connections that are open at once; more wait in the kernel's queue.
+const MAX_CONNECTIONS: u32 = 32_768;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an HTTP/2 connection may be without a stream.
+const H2_IDLE: Duration = Duration::from_secs(60);
+
+/// Streams that one HTTP/2 connection may have open.
+const H2_MAX_STREAMS: u32 = 128;
+
+/// Connections to storages that are kept while idle.
+const UPSTREAM_POOL: usize = 512;
+
+/// Attempts for one request: a kept connection that the storage has closed meanwhile is replaced.
+const MAX_ATTEMPTS: usize = 3;
+
+/// Certificate and key of a listener.
+pub struct Tls(Acceptor);
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls(..)")
+    }
+}
+
+/// Why a certificate and its key cannot be used. Shows nothing of the key.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TlsError {
+    /// The certificate file has no certificate.
+    #[error("no PEM certificate can be read from the certificate file")]
+    Certificate,
+    /// The key file has no private key.
+    #[error("no PEM private key can be read from the key file")]
+    Key,
+    /// They do not belong together, or are of a kind that is not supported.
+    #[error("certificate and key do not fit: {0}")]
+    Mismatch(String),
+}
+
+impl Tls {
+    /// Reads a PEM certificate chain and its private key; HTTP/2 is offered beside HTTP/1.1.
+    ///
+    /// # Errors
+    ///
+    /// Files that do not hold them, or that do not fit together.
+    pub fn from_pem_files(certificate: &Path, key: &Path) -> Result<Tls, TlsError> {
+        pingora::tls::install_default_crypto_provider();
+        let chain = CertificateDer::pem_file_iter(certificate)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|_| TlsError::Certificate)?;
+        if chain.is_empty() {
+            return Err(TlsError::Certificate);
+        }
+        let key = PrivateKeyDer::from_pem_file(key).map_err(|_| TlsError::Key)?;
+        let mut config = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map_err(|error| TlsError::Mismatch(error.to_string()))?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(Tls(Acceptor::from_server_config(Arc::new(config))))
+    }
+}
+
+/// Serves media on any number of listeners.
+pub struct MediaServer {
+    app: Arc<MediaApp>,
+    shared: Shared,
+    connections: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for MediaServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MediaServer").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+impl MediaServer {
+    /// Returns a server over `shared` that will run on `threads` worker threads.
+    pub fn new(shared: Shared, threads: usize) -> MediaServer {
+        let conf = ServerConf {
+            threads,
+            max_retries: MAX_ATTEMPTS,
+            upstream_keepalive_pool_size: UPSTREAM_POOL,
+            ..ServerConf::default()
+        };
+        let mut proxy = HttpProxy::new(MediaProxy::new(shared.clone()), Arc::new(conf));
+        let mut options = HttpServerOptions::default();
+        options.h2_idle_timeout = Some(H2_IDLE);
+        proxy.server_options = Some(options);
+        let mut h2 = default_h2_options();
+        h2.max_concurrent_streams(H2_MAX_STREAMS).max_header_list_size(MAX_HEADER_BYTES as u32);
+        proxy.h2_options = Some(h2);
+        proxy.handle_init_modules();
+        let app = Arc::new(MediaApp { proxy: Arc::new(proxy), slots: Slots::default() });
+        MediaServer { app, shared, connections: Arc::new(Semaphore::new(MAX_CONNECTIONS as usize)) }
+    }
+
+    /// Accepts on `listeners` until `shutdown` turns true, then waits for running requests, but no longer than
+    /// `grace`. Resolves storage names and sweeps transfers meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// When a listener has no address any more.
+    pub async fn serve(
+        &self,
+        listeners: Vec<TcpListener>,
+        tls: Option<Tls>,
+        mut shutdown: watch::Receiver<bool>,
+        grace: Duration,
+    ) -> io::Result<()> {
+        let tls = tls.map(Arc::new);
+        let mut loops = tokio::task::JoinSet::new();
+        for listener in listeners {
+            let (app, tls) = (Arc::clone(&self.app), tls.clone());
+            loops.spawn(accept(listener, app, tls, shutdown.clone(), Arc::clone(&self.connections)));
+        }
+        let gate = Arc::clone(&self.shared.gate);
+        let endpoints = move || gate.load().endpoints();
+        tokio::select! {
+            _ = shutdown.wait_for(|down| *down) => {}
+            () = self.shared.origins.keep_fresh(endpoints) => {}
+            () = self.app.slots.keep_sweeping(&self.shared.restrictions) => {}
+        }
+        loops.shutdown().await;
+        // Idle connections close at once; those that answer a request are waited for.
+        self.app.proxy.http_cleanup().await;
+        let idle = self.connections.acquire_many(MAX_CONNECTIONS);
+        tokio::select! {
+            _ = idle => {}
+            () = self.app.slots.keep_sweeping(&self.shared.restrictions) => {}
+            () = tokio::time::sleep(grace) => log::warn!("some transfers were ended by the shutdown"),
+        }
+        Ok(())
+    }
+}
+
+/// Accepts connections until the task is dropped.
+async fn accept(
+    listener: TcpListener,
+    app: Arc<MediaApp>,
+    tls: Option<Arc<Tls>>,
+    shutdown: ShutdownWatch,
+    connections: Arc<Semaphore>,
+) {
+    loop {
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+        match listener.accept().await {
+            Ok((stream, client)) => {
+                tokio::spawn(serve_connection(stream, client, Arc::clone(&app), tls.clone(), shutdown.clone(), permit));
+            }
+            // Out of file descriptors, most likely: those in use will be given back.
+            Err(error) => {
+                log::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(
+    stream: TcpStream,
+    client: SocketAddr,
+    app: Arc<MediaApp>,
+    tls: Option<Arc<Tls>>,
+    shutdown: ShutdownWatch,
+    _permit: OwnedSemaphorePermit,
+) {
+    let slot = app.slots.open(Instant::now());
+    let downstream = Downstream::new(stream, client, Arc::clone(&slot));
+    let stream: Stream = match tls {
+        None => Box::new(downstream),
+        Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.0.tls_handshake(downstream)).await {
+            Ok(Ok(stream)) => Box::new(stream),
+            _ => return,
+        },
+    };
+    if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
+        // Each stream has a slot of its own; the connection is no longer waited for.
+        slot.head_arrived();
+        app.process_new(stream, &shutdown).await;
+        return;
+    }
+    let ended = slot.ended();
+    let serve = SLOT.scope(Arc::clone(&slot), app.process_new(stream, &shutdown));
+    tokio::select! {
+        biased;
+        _ = serve => {}
+        () = ended => {}
+    }
+}
+
+/// Pingora's proxy, with each HTTP/2 stream in a slot so that it can be ended from outside.
+struct MediaApp {
+    proxy: Arc<HttpProxy<MediaProxy>>,
+    slots: Slots,
+}
+
+#[async_trait]
+impl HttpServerApp for MediaApp {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        if !session.is_http2() {
+            return self.proxy.process_new_http(session, shutdown).await;
+        }
+        let slot = self.slots.open(Instant::now());
+        let ended = slot.ended();
+        let serve = SLOT.scope(Arc::clone(&slot), self.proxy.process_new_http(session, shutdown));
+        tokio::select! {
+            biased;
+            reused = serve => reused,
+            () = ended => None,
+        }
+    }
+
+    fn h2_options(&self) -> Option<H2Options> {
+        self.proxy.h2_options.clone()
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        self.proxy.server_options.as_ref()
+    }
+
+    async fn http_cleanup(&self) {
+        self.proxy.http_cleanup().await;
+    }
+}

@@ -1,0 +1,57 @@
+//! The Pingora shell: phases ask the core and copy its answers to the wire.
+//!
+//! [`MediaProxy`] is a whole [`ProxyHttp`](pingora::proxy::ProxyHttp). [`MediaFilter`] is the same in pieces, for
+//! people who have a `ProxyHttp` of their own, and [`GateModule`] only decides, for people who fetch by themselves.
+
+mod exchange;
+mod filter;
+mod listen;
+mod module;
+mod origin;
+mod phases;
+mod respond;
+mod transfer;
+
+pub use exchange::Exchange;
+pub use filter::MediaFilter;
+pub use listen::{MediaServer, Tls, TlsError};
+pub use module::{GateModule, GateModuleBuilder};
+pub use origin::Origins;
+pub use phases::MediaProxy;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::access_log::AccessLog;
+use crate::gate::Gate;
+use crate::metrics::Metrics;
+use crate::restrictions::RestrictionSet;
+
+/// What every request of a gate shares. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// The decision; replaced whole on reload.
+    pub gate: Arc<ArcSwap<Gate>>,
+    /// The hot set.
+    pub restrictions: Arc<RestrictionSet>,
+    /// Where the storages are.
+    pub origins: Arc<Origins>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Where lines go; `None`: nowhere.
+    pub access_log: Option<Arc<AccessLog>>,
+}
+
+impl Shared {
+    /// Returns the parts that a filter needs, with metrics of their own and without an access log.
+    pub fn new(gate: Gate, restrictions: Arc<RestrictionSet>) -> Shared {
+        Shared {
+            gate: Arc::new(ArcSwap::from_pointee(gate)),
+            restrictions,
+            origins: Arc::default(),
+            metrics: Arc::default(),
+            access_log: None,
+        }
+    }
+}
