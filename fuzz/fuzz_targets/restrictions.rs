@@ -1,0 +1,43 @@
+//! Changes as a feed may send them: any JSON, in any order, over and over.
+//!
+//! Nothing may panic; a change says in `Applied` what became of it, and a check says the same right after.
+#![no_main]
+
+use std::time::Instant;
+
+use libfuzzer_sys::fuzz_target;
+use mediagate::restrictions::{Applied, Change, Effect, Event, RestrictionSet, Scope};
+
+fuzz_target!(|input: &[u8]| {
+    let now = Instant::now();
+    let set = RestrictionSet::new([1, 2], now);
+    set.apply(Event::Snapshot { seq: 0, entries: Vec::new() }, now);
+
+    for line in input.split(|byte| *byte == b'\n') {
+        let Ok(change) = serde_json::from_slice::<Change>(line) else { continue };
+        // What was read can be written, and read again as the same.
+        let again = serde_json::to_vec(&change).expect("a change is plain data");
+        assert_eq!(serde_json::from_slice::<Change>(&again).expect("just written"), change);
+
+        let (app, uid, sid, jti) = match &change.scope {
+            Scope::App { app } => (app, None, None, None),
+            Scope::User { app, uid } => (app, Some(uid), None, None),
+            Scope::Session { app, sid } => (app, None, Some(sid), None),
+            Scope::Token { app, jti } => (app, None, None, Some(jti)),
+        };
+        let subject =
+            set.subject(app, uid.map_or("", String::as_str), sid.map(String::as_str), jti.map(String::as_str), None);
+
+        let applied = set.apply(Event::Change(change.clone()), now);
+        if applied == Applied::Yes && change.in_force {
+            // A token that does not say when it was issued counts as issued before any flush.
+            assert!(set.check(&subject).is_err(), "{change:?} is in force and lets its subject pass");
+        }
+        if applied == Applied::Yes && !change.in_force && change.effect == Effect::Deactivated {
+            let generation = set.generation();
+            assert_eq!(set.apply(Event::Change(change), now), Applied::Stale);
+            assert_eq!(set.generation(), generation, "a duplicate changed something");
+        }
+    }
+    assert_eq!(set.is_empty(), set.len() == 0);
+});

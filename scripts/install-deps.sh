@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# Installs what is missing for one purpose, and nothing when nothing is missing.
+#
+#   scripts/install-deps.sh build   a C compiler and cmake (Pingora's zlib is built with it)
+#   scripts/install-deps.sh test    the same, and .venv with the pinned presigning oracle
+#   scripts/install-deps.sh fuzz    the same as build, a C++ compiler and cargo-fuzz
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+say() { echo "install-deps: $*" >&2; }
+die() {
+  say "$*"
+  exit 1
+}
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# apt_install PACKAGE…: asks nobody, and refreshes the package lists first because a fresh image has none.
+apt_install() {
+  local root=()
+  have apt-get || die "missing: $*. Install them with your system's package manager, then run this again."
+  if [ "$(id -u)" -ne 0 ]; then
+    have sudo || die "missing: $*. As root, run: apt-get update && apt-get install -y $*"
+    root=(sudo)
+  fi
+  say "installing $* with apt-get"
+  "${root[@]}" apt-get update -qq >&2 || say "apt-get update failed; trying with the package lists that are here"
+  "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2 ||
+    die "apt-get could not install $*. Check the network and /etc/apt/sources.list, then run this again."
+}
+
+need_rust() {
+  have cargo || die "cargo is missing. Install Rust (https://www.rust-lang.org/tools/install), then run this again."
+}
+
+need_build_tools() {
+  local missing=()
+  have cc || missing+=(gcc libc6-dev)
+  have cmake || missing+=(cmake)
+  if [ ${#missing[@]} -gt 0 ]; then apt_install "${missing[@]}"; fi
+}
+
+# The stamp is the requirements file that the environment was made from, so an edited pin makes it anew.
+need_oracle() {
+  local pins=tests/oracle/requirements.txt stamp=.venv/requirements.txt
+  if cmp -s "$pins" "$stamp" && .venv/bin/python -c 'import botocore' 2>/dev/null; then return; fi
+  have python3 || apt_install python3 python3-venv
+  # Debian ships `venv` without the pip that it would put inside.
+  python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
+  say "making .venv for the presigning oracle"
+  rm -rf .venv
+  python3 -m venv .venv || die "python3 -m venv failed. Install your system's python3-venv package, then run this again."
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement "$pins" >&2 ||
+    die "pip could not install $pins. Check the network (or point pip at your package index), then run this again."
+  cp "$pins" "$stamp"
+}
+
+need_fuzzer() {
+  # libFuzzer is C++.
+  have c++ || apt_install g++
+  have cargo-fuzz && return
+  say "installing cargo-fuzz (a few minutes, once)"
+  # Outside the fuzzing run's own build directory and with the default toolchain: it is a tool, not a part.
+  cargo install cargo-fuzz --locked ||
+    die "cargo could not install cargo-fuzz. Check the network, or install it yourself, then run this again."
+}
+
+case "${1:-}" in
+build)
+  need_rust
+  need_build_tools
+  ;;
+test)
+  need_rust
+  need_build_tools
+  need_oracle
+  ;;
+fuzz)
+  need_rust
+  need_build_tools
+  need_fuzzer
+  ;;
+*)
+  echo "usage: scripts/install-deps.sh build|test|fuzz" >&2
+  exit 2
+  ;;
+esac
