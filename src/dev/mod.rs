@@ -2,4 +2,5 @@
 //!
 //! Nothing here is on the path of a request in production.
 
+pub mod s3;
 pub mod samples;
