@@ -21,9 +21,11 @@ help: ## what there is
 	@echo
 	@echo "  ARGS=\"…\" is passed on to mediagate (dev), to the harness (bench), or names the targets (fuzz)."
 
+# With the examples, so that the dependencies are built with the same features as for `make test`, once for both.
 dev: build-deps ## the whole gate on this machine, with two users and links to click
 	@echo "==> building mediagate (the first time takes minutes, then seconds)"
-	@$(CARGO) run $(LOCKED) --bin mediagate -- dev $(ARGS)
+	@$(CARGO) build $(LOCKED) --bin mediagate --examples
+	@exec $${CARGO_TARGET_DIR:-target}/debug/mediagate dev $(ARGS)
 
 # From the cheapest to the dearest, and from one kind of build to the next, so that a slip shows in seconds and
 # nothing is compiled twice: clippy and the documentation share one set of checked dependencies (--examples

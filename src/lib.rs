@@ -2,6 +2,8 @@
 
 #[cfg(feature = "proxy")]
 pub mod access_log;
+#[cfg(feature = "server")]
+pub mod dev;
 #[cfg(feature = "proxy")]
 pub mod feed;
 pub mod gate;
