@@ -59,6 +59,8 @@ pub enum BadRequest {
     Upgrade,
     /// No `Host`, several, or one that is not a host.
     Host,
+    /// Not HTTP/1 in its one strict form.
+    Malformed,
 }
 
 /// What an answer does to the connection that it goes out on.
@@ -131,6 +133,7 @@ impl Denial {
                 BadRequest::Body => "body",
                 BadRequest::Upgrade => "upgrade",
                 BadRequest::Host => "host_invalid",
+                BadRequest::Malformed => "malformed",
             },
             Denial::UnknownHost => "host_unknown",
             Denial::MethodNotAllowed => "method",
@@ -178,6 +181,7 @@ impl Denial {
                 BadRequest::Body => "A request for media has no body.",
                 BadRequest::Upgrade => "This server does not upgrade connections.",
                 BadRequest::Host => "The request must name exactly one valid host.",
+                BadRequest::Malformed => "The request is not well-formed HTTP.",
             },
             Denial::UnknownHost => "This host is not served here.",
             Denial::MethodNotAllowed => "Only GET, HEAD and OPTIONS are allowed.",

@@ -80,24 +80,22 @@ pub(super) fn host(request: &Parts) -> Result<Option<String>, Denial> {
         (None, None) if request.version == Version::HTTP_10 => return Ok(None),
         (None, None) => return Err(BAD),
     };
+    host_name(host).map(|name| Some(name.to_ascii_lowercase())).ok_or(BAD)
+}
+
+/// Returns the name or address in `host[:port]` (RFC 9110 §7.2); `None` unless it is one.
+pub(super) fn host_name(host: &str) -> Option<&str> {
     let (name, port) = match host.rfind(':') {
         Some(at) if !host[at..].contains(']') => (&host[..at], &host[at + 1..]),
         _ => (host, "0"),
     };
-    let is_name = |name: &str| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-    };
-    let is_ipv6 = |name: &str| {
-        let inner = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
-        inner.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok())
-    };
     if port.parse::<u16>().is_err() || !port.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(BAD);
+        return None;
     }
-    if !is_name(name) && !is_ipv6(name) {
-        return Err(BAD);
-    }
-    Ok(Some(name.to_ascii_lowercase()))
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    let inner = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let is_ipv6 = inner.is_some_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok());
+    (is_name || is_ipv6).then_some(name)
 }
 
 /// Returns the app and key that are asked for.

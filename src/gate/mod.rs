@@ -6,6 +6,7 @@ mod authorize;
 mod denial;
 mod extract;
 pub mod forward;
+mod head;
 mod object_key;
 mod resolve;
 mod verify;
@@ -14,11 +15,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use http::HeaderMap;
 use http::request::Parts;
 
 pub use authorize::{Freshness, NotAFolder, PublicPrefixes, WhenStale, denial, normalized_uid};
 pub use denial::{BadRequest, Connection, Denial};
 pub use extract::{MAX_HEADER_BYTES, MAX_HEADER_FIELDS, MAX_TARGET_BYTES, MediaMethod, without_token_parameter};
+pub use head::{HeadCheck, Progress};
 pub use object_key::{MAX_KEY_BYTES, ObjectPath, PathError, PathScope};
 pub use resolve::{
     Addressing, AppFolder, Credentials, Endpoint, MAX_PRESIGN_TTL, NotAnEndpoint, S3Options, S3Storage, Target,
@@ -306,9 +309,9 @@ impl Gate {
         }
     }
 
-    /// Which origins may read an answer to this request.
-    pub fn cors(&self, request: &Parts) -> forward::AllowOrigin {
-        self.cors.allow(&request.headers)
+    /// Which origins may read an answer to a request with these fields.
+    pub fn cors_of(&self, fields: &HeaderMap) -> forward::AllowOrigin {
+        self.cors.allow(fields)
     }
 
     /// How old the restrictions may be.

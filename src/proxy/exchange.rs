@@ -131,6 +131,9 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if let Some(slot) = &self.slot {
+            slot.request_ends(Instant::now());
+        }
         let Some(started) = self.started.take() else { return };
         let was_cut = self.slot.as_ref().is_some_and(|slot| slot.resets_on_close());
         let (outcome, reason) = if was_cut { (Outcome::Cut, "restricted") } else { (Outcome::Aborted, "ended_early") };
@@ -141,10 +144,13 @@ impl Drop for Exchange {
             self.shared.metrics.observed.with_label_values(&[denial.reason()]).inc();
         }
         self.log(&started, end);
-        if let Some(slot) = &self.slot {
-            slot.request_ends(Instant::now());
-        }
     }
+}
+
+/// The time now, for a log line.
+#[expect(clippy::disallowed_methods, reason = "the shell is where time comes in")]
+pub(super) fn rfc3339_now() -> String {
+    rfc3339(SystemTime::now())
 }
 
 /// `2026-11-21T13:24:27.042Z` (RFC 3339).

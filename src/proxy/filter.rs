@@ -39,7 +39,8 @@ const CUT: &str = "the subject was restricted";
 /// The gate's part in each phase.
 ///
 /// Create an [`Exchange`] for each request with [`MediaFilter::exchange`], keep it in your `CTX`, and call the
-/// methods from the phases of the same name, in the order of [`MediaProxy`](super::MediaProxy).
+/// methods from the phases of the same name, as [`MediaProxy`](super::MediaProxy) does. Whether a request goes
+/// through the gate is your `request_filter`'s choice: the other methods leave alone what did not.
 #[derive(Debug, Clone)]
 pub struct MediaFilter {
     shared: Shared,
@@ -79,7 +80,7 @@ impl MediaFilter {
             client: session.client_addr().map(ToString::to_string),
             _in_flight: self.shared.metrics.enter(),
         });
-        exchange.origin = gate.cors(request);
+        exchange.origin = gate.cors_of(&request.headers);
         exchange.generation = self.shared.restrictions.generation();
         let decision = gate.admit(request, &self.shared.restrictions, now);
         self.shared.metrics.decided(now.monotonic.elapsed());
@@ -112,14 +113,14 @@ impl MediaFilter {
         respond(session, denial.into(), &exchange.origin).await
     }
 
-    /// Returns where the granted object is fetched from.
+    /// Returns where the granted object is fetched from; `None` for a request that did not go through
+    /// [`MediaFilter::request_filter`].
     ///
     /// # Errors
     ///
-    /// When no address of the storage is known yet, or nothing was granted.
-    pub fn upstream_peer(&self, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
-        let endpoint = exchange.target.as_ref().map(|target| target.endpoint());
-        let endpoint = endpoint.ok_or_else(|| Error::new_in(ErrorType::InternalError))?;
+    /// When no address of the storage is known yet.
+    pub fn upstream_peer(&self, exchange: &mut Exchange) -> Result<Option<Box<HttpPeer>>> {
+        let Some(endpoint) = exchange.target.as_ref().map(|target| target.endpoint()) else { return Ok(None) };
         let Some(address) = self.shared.origins.address(endpoint) else {
             exchange.failure = Some(StorageFailure::Unreachable);
             return Error::e_explain(ErrorType::ConnectNoRoute, "no address of the storage is known")
@@ -132,21 +133,22 @@ impl MediaFilter {
         peer.options.read_timeout = Some(timeouts.response);
         peer.options.write_timeout = Some(timeouts.response);
         peer.options.idle_timeout = Some(UPSTREAM_IDLE);
-        Ok(Box::new(peer))
+        Ok(Some(Box::new(peer)))
     }
 
     /// Builds the request to the storage from nothing: the presigned URL, and the client's fields that are allowed.
+    /// Leaves a request alone that was not granted here.
     ///
     /// # Errors
     ///
-    /// When nothing was granted.
+    /// When a field cannot be written.
     pub fn upstream_request_filter(
         &self,
         session: &Session,
         upstream_request: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let target = exchange.target.as_ref().ok_or_else(|| Error::new_in(ErrorType::InternalError))?;
+        let Some(target) = exchange.target.as_ref() else { return Ok(()) };
         let client = session.req_header();
         let mut request = RequestHeader::build(client.method.clone(), target.path_and_query().as_bytes(), Some(8))?;
         request.insert_header(header::HOST, target.host())?;
@@ -170,6 +172,9 @@ impl MediaFilter {
         upstream_response: &mut ResponseHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
+        if exchange.target.is_none() {
+            return Ok(());
+        }
         let status = upstream_response.status.as_u16();
         if upstream_response.status.is_informational() {
             let fields: Vec<_> = upstream_response.headers.keys().cloned().collect();

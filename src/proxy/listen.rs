@@ -14,7 +14,7 @@ use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerAp
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
-use pingora::protocols::{ALPN, Stream};
+use pingora::protocols::{ALPN, Ssl, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
@@ -28,9 +28,11 @@ use super::transfer::{SLOT, Slots};
 use super::{MediaProxy, Shared};
 use crate::gate::MAX_HEADER_BYTES;
 
-pub(super) mod downstream;
+mod downstream;
+mod guarded;
 
 use downstream::Downstream;
+use guarded::Guarded;
 
 /// Most connections that are open at once; more wait in the kernel's queue.
 const MAX_CONNECTIONS: u32 = 32_768;
@@ -128,7 +130,7 @@ impl MediaServer {
         h2.max_concurrent_streams(H2_MAX_STREAMS).max_header_list_size(MAX_HEADER_BYTES as u32);
         proxy.h2_options = Some(h2);
         proxy.handle_init_modules();
-        let app = Arc::new(MediaApp { proxy: Arc::new(proxy), slots: Slots::default() });
+        let app = Arc::new(MediaApp { proxy: Arc::new(proxy), slots: Slots::default(), shared: shared.clone() });
         MediaServer { app, shared, connections: Arc::new(Semaphore::new(MAX_CONNECTIONS as usize)) }
     }
 
@@ -205,18 +207,18 @@ async fn serve_connection(
     let slot = app.slots.open(Instant::now());
     let downstream = Downstream::new(stream, client, Arc::clone(&slot));
     let stream: Stream = match tls {
-        None => Box::new(downstream),
+        None => Box::new(Guarded::new(downstream, Arc::clone(&slot), app.shared.clone())),
         Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.0.tls_handshake(downstream)).await {
-            Ok(Ok(stream)) => Box::new(stream),
+            Ok(Ok(stream)) if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) => {
+                // Each stream has a slot of its own; the connection is no longer waited for.
+                slot.head_arrived();
+                app.process_new(Box::new(stream), &shutdown).await;
+                return;
+            }
+            Ok(Ok(stream)) => Box::new(Guarded::new(stream, Arc::clone(&slot), app.shared.clone())),
             _ => return,
         },
     };
-    if matches!(stream.selected_alpn_proto(), Some(ALPN::H2)) {
-        // Each stream has a slot of its own; the connection is no longer waited for.
-        slot.head_arrived();
-        app.process_new(stream, &shutdown).await;
-        return;
-    }
     let ended = slot.ended();
     let serve = SLOT.scope(Arc::clone(&slot), app.process_new(stream, &shutdown));
     tokio::select! {
@@ -230,6 +232,7 @@ async fn serve_connection(
 struct MediaApp {
     proxy: Arc<HttpProxy<MediaProxy>>,
     slots: Slots,
+    shared: Shared,
 }
 
 #[async_trait]

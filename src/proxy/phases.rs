@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::prelude::HttpPeer;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use pingora::{ErrorType, Result};
 
 use super::{Exchange, MediaFilter, Shared};
 
@@ -45,7 +45,7 @@ impl ProxyHttp for MediaProxy {
     }
 
     async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {
-        self.0.upstream_peer(exchange)
+        self.0.upstream_peer(exchange)?.ok_or_else(|| pingora::Error::new_in(ErrorType::InternalError))
     }
 
     async fn upstream_request_filter(

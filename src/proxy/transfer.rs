@@ -38,6 +38,8 @@ pub(super) struct Slot {
     ended: Notify,
     /// Whether what is buffered for the client is thrown away when the connection closes.
     reset: AtomicBool,
+    /// How many requests have ended.
+    requests: AtomicU64,
 }
 
 impl Slot {
@@ -58,6 +60,12 @@ impl Slot {
     /// The request is done; the connection waits for the next.
     pub(super) fn request_ends(&self, now: Instant) {
         self.update(|doing| *doing = Doing { waiting_since: Some(now), subject: None });
+        self.requests.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many requests have ended on this connection.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
     }
 
     /// Closing throws away what is buffered, so that a cut transfer does not go on from a buffer.
@@ -93,7 +101,12 @@ impl Slots {
     /// Returns the slot of a new connection or stream; it is forgotten when dropped.
     pub(super) fn open(&self, now: Instant) -> Arc<Slot> {
         let doing = Doing { waiting_since: Some(now), subject: None };
-        let slot = Arc::new(Slot { doing: Mutex::new(doing), ended: Notify::new(), reset: AtomicBool::new(false) });
+        let slot = Arc::new(Slot {
+            doing: Mutex::new(doing),
+            ended: Notify::new(),
+            reset: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
+        });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&slot));
         slot
     }

@@ -1,1 +1,3 @@
-//! Integration tests: real listeners, real bytes.
+//! Integration tests: the real binary, real listeners, real bytes.
+
+mod support;

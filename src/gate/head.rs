@@ -1,0 +1,276 @@
+//! An HTTP/1 request head, byte for byte: what a lenient parser would repair is refused before one sees it.
+//!
+//! RFC 9112 lets a recipient accept bare line feeds, stray spaces and folded lines. Two recipients that differ in what
+//! they accept are how requests get smuggled, so here there is one form.
+
+use super::denial::{BadRequest, Denial};
+use super::extract::{MAX_HEADER_BYTES, MAX_HEADER_FIELDS, MAX_TARGET_BYTES, host_name};
+
+/// The longest request line: a method, a target of [`MAX_TARGET_BYTES`], a version.
+const MAX_LINE_BYTES: usize = MAX_TARGET_BYTES + 64;
+
+const MALFORMED: Denial = Denial::BadRequest(BadRequest::Malformed);
+
+/// Whether a head is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// More bytes belong to it.
+    Partial,
+    /// Its empty line has come.
+    Complete,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    #[default]
+    RequestLine,
+    Fields,
+    Complete,
+}
+
+/// Checks one head as its bytes arrive. Holds no more than one line of it.
+#[derive(Debug, Default)]
+pub struct HeadCheck {
+    state: State,
+    line: Vec<u8>,
+    field_bytes: usize,
+    fields: usize,
+    is_http_10: bool,
+    has_host: bool,
+    has_length: bool,
+    /// The authority of a target in absolute form, which `Host` must repeat.
+    authority: Option<String>,
+}
+
+impl HeadCheck {
+    /// Takes the next bytes; those behind the head are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// As soon as the head can no longer be a good one.
+    pub fn take(&mut self, mut bytes: &[u8]) -> Result<Progress, Denial> {
+        while self.state != State::Complete && !bytes.is_empty() {
+            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let (part, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
+            bytes = rest;
+            self.line.extend_from_slice(part);
+            self.check_size()?;
+            if end.is_some() {
+                let line = std::mem::take(&mut self.line);
+                let text = line.strip_suffix(b"\r\n").ok_or(MALFORMED)?;
+                self.check_line(text)?;
+                self.line = line;
+                self.line.clear();
+            }
+        }
+        Ok(if self.state == State::Complete { Progress::Complete } else { Progress::Partial })
+    }
+
+    fn check_size(&self) -> Result<(), Denial> {
+        match self.state {
+            State::RequestLine if self.line.len() > MAX_LINE_BYTES => Err(Denial::UriTooLong),
+            State::Fields if self.field_bytes + self.line.len() > MAX_HEADER_BYTES => Err(Denial::HeadersTooLarge),
+            State::RequestLine | State::Fields | State::Complete => Ok(()),
+        }
+    }
+
+    fn check_line(&mut self, line: &[u8]) -> Result<(), Denial> {
+        match self.state {
+            // RFC 9112 §2.2: an empty line before the request line is skipped.
+            State::RequestLine if line.is_empty() => Ok(()),
+            State::RequestLine => {
+                self.check_request_line(line)?;
+                self.state = State::Fields;
+                Ok(())
+            }
+            State::Fields if line.is_empty() => {
+                self.state = State::Complete;
+                Ok(())
+            }
+            State::Fields => {
+                self.field_bytes += line.len() + 2;
+                self.fields += 1;
+                if self.fields > MAX_HEADER_FIELDS {
+                    return Err(Denial::HeadersTooLarge);
+                }
+                self.check_field(line)
+            }
+            State::Complete => Ok(()),
+        }
+    }
+
+    /// `method SP request-target SP HTTP-version` (RFC 9112 §3), with single spaces.
+    fn check_request_line(&mut self, line: &[u8]) -> Result<(), Denial> {
+        let line = std::str::from_utf8(line).map_err(|_| MALFORMED)?;
+        let mut parts = line.split(' ');
+        let (Some(method), Some(target), Some(version), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(MALFORMED);
+        };
+        if method.is_empty() || !method.bytes().all(is_token) {
+            return Err(MALFORMED);
+        }
+        self.is_http_10 = match version {
+            "HTTP/1.1" => false,
+            "HTTP/1.0" => true,
+            _ => return Err(MALFORMED),
+        };
+        if method == "CONNECT" {
+            return Err(Denial::MethodNotAllowed);
+        }
+        // A fragment is never sent (RFC 9110 §7.1); a parser that drops it reads another path.
+        if target.bytes().any(|byte| byte < 0x21 || byte == 0x7f || byte == b'#') {
+            return Err(MALFORMED);
+        }
+        if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
+            return Ok(());
+        }
+        let absolute = target.strip_prefix("http://").or_else(|| target.strip_prefix("https://"));
+        let absolute = absolute.ok_or(MALFORMED)?;
+        self.authority = absolute.split(['/', '?']).next().map(str::to_owned);
+        Ok(())
+    }
+
+    /// `field-name ":" OWS field-value OWS` (RFC 9112 §5), never folded.
+    fn check_field(&mut self, line: &[u8]) -> Result<(), Denial> {
+        let colon = line.iter().position(|byte| *byte == b':').ok_or(MALFORMED)?;
+        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        if name.is_empty() || !name.iter().copied().all(is_token) {
+            return Err(MALFORMED);
+        }
+        if value.iter().any(|byte| (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f) {
+            return Err(MALFORMED);
+        }
+        if name.eq_ignore_ascii_case(b"host") {
+            let valid = std::str::from_utf8(value).is_ok_and(|host| {
+                let repeats = self.authority.as_ref().is_none_or(|authority| authority.eq_ignore_ascii_case(host));
+                host_name(host).is_some() && repeats
+            });
+            if std::mem::replace(&mut self.has_host, true) || !valid {
+                return Err(Denial::BadRequest(BadRequest::Host));
+            }
+        }
+        // One length of digits, or one plain `chunked`: everything else is framing that two readers read differently.
+        if name.eq_ignore_ascii_case(b"content-length") {
+            let plain = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+            if std::mem::replace(&mut self.has_length, true) || !plain {
+                return Err(Denial::BadRequest(BadRequest::Body));
+            }
+        }
+        if name.eq_ignore_ascii_case(b"transfer-encoding")
+            && (self.is_http_10 || !value.eq_ignore_ascii_case(b"chunked"))
+        {
+            return Err(Denial::BadRequest(BadRequest::Body));
+        }
+        Ok(())
+    }
+}
+
+/// A character of a token (RFC 9110 §5.6.2).
+const fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric()
+        || matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks a head in one piece and byte by byte: the answer is the same.
+    fn check(head: &str, expected: Result<Progress, Denial>) {
+        assert_eq!(HeadCheck::default().take(head.as_bytes()), expected, "{head:?}");
+        let mut check = HeadCheck::default();
+        let mut answer = Ok(Progress::Partial);
+        for byte in head.as_bytes() {
+            answer = check.take(&[*byte]);
+            if answer.is_err() {
+                break;
+            }
+        }
+        assert_eq!(answer, expected, "{head:?}, byte by byte");
+    }
+
+    #[test]
+    fn a_good_head_is_complete_at_its_empty_line() {
+        check("GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n", Ok(Progress::Complete));
+        check(
+            "GET /a HTTP/1.1\r\nHost: h:80\r\nX-Y:\t a\tb \r\nZ:\r\n\r\nGET rest is not looked at",
+            Ok(Progress::Complete),
+        );
+        check("\r\nHEAD /ü HTTP/1.0\r\n\r\n", Ok(Progress::Complete));
+        check("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n", Ok(Progress::Complete));
+        check("GET http://h/a HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", Ok(Progress::Complete));
+        check("POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", Ok(Progress::Complete));
+        check("GET /a HTTP/1.1\r\nHost: h\r\n", Ok(Progress::Partial));
+        check("GET /a HT", Ok(Progress::Partial));
+    }
+
+    #[test]
+    fn malformed_heads_are_refused() {
+        for head in [
+            "GET /a\r\n",
+            "GET  /a HTTP/1.1\r\n",
+            "GET /a  HTTP/1.1\r\n",
+            "GET /a b HTTP/1.1\r\n",
+            " GET /a HTTP/1.1\r\n",
+            "GET /a HTTP/1.1 \r\n",
+            "GET /a HTTP/1.2\r\n",
+            "GET /a HTTP/2.0\r\n",
+            "GET /a http/1.1\r\n",
+            "GET /a#b HTTP/1.1\r\n",
+            "GET /a\tb HTTP/1.1\r\n",
+            "GET h:80 HTTP/1.1\r\n",
+            "GET * HTTP/1.1\r\n",
+            "G@T /a HTTP/1.1\r\n",
+            "GET /a HTTP/1.1\n",
+            "GET /a HTTP/1.1\r\nHost: h\n",
+            "GET /a HTTP/1.1\r\nX: a\rb\r\n",
+            "GET /a HTTP/1.1\r\nX: a\0b\r\n",
+            "GET /a HTTP/1.1\r\nX: a\u{7f}\r\n",
+            "GET /a HTTP/1.1\r\nX : a\r\n",
+            "GET /a HTTP/1.1\r\nX\r\n",
+            "GET /a HTTP/1.1\r\n: a\r\n",
+            "GET /a HTTP/1.1\r\nX: a\r\n b\r\n",
+            "GET /a HTTP/1.1\r\n\tX: a\r\n",
+        ] {
+            check(head, Err(MALFORMED));
+        }
+        let mut latin = HeadCheck::default();
+        assert_eq!(latin.take(b"GET /\xff HTTP/1.1\r\n"), Err(MALFORMED));
+    }
+
+    #[test]
+    fn ambiguous_framing_and_hosts_are_refused() {
+        let check = |fields: &str, bad| {
+            check(&format!("GET /a HTTP/1.1\r\n{fields}\r\n"), Err(Denial::BadRequest(bad)));
+        };
+        check("Content-Length: 1\r\nContent-Length: 1", BadRequest::Body);
+        check("Content-Length: 1, 1", BadRequest::Body);
+        check("Content-Length: -1", BadRequest::Body);
+        check("content-length:", BadRequest::Body);
+        check("Transfer-Encoding: gzip, chunked", BadRequest::Body);
+        check("Transfer-Encoding: \x0bchunked", BadRequest::Malformed);
+        check("Host: a\r\nHost: a", BadRequest::Host);
+        check("Host: a@b", BadRequest::Host);
+        let absolute = "GET http://a/b HTTP/1.1\r\nHost: b\r\n";
+        assert_eq!(HeadCheck::default().take(absolute.as_bytes()), Err(Denial::BadRequest(BadRequest::Host)));
+        check("Host:", BadRequest::Host);
+        let old = "GET /a HTTP/1.0\r\nTransfer-Encoding: chunked\r\n";
+        assert_eq!(HeadCheck::default().take(old.as_bytes()), Err(Denial::BadRequest(BadRequest::Body)));
+    }
+
+    #[test]
+    fn size_is_bounded_before_a_line_ends() {
+        let long = format!("GET /{}", "a".repeat(MAX_LINE_BYTES));
+        check(&long, Err(Denial::UriTooLong));
+        let wide = format!("GET /a HTTP/1.1\r\nX: {}", "a".repeat(MAX_HEADER_BYTES));
+        check(&wide, Err(Denial::HeadersTooLarge));
+        let many = format!("GET /a HTTP/1.1\r\n{}", "X: a\r\n".repeat(MAX_HEADER_FIELDS + 1));
+        check(&many, Err(Denial::HeadersTooLarge));
+        check("CONNECT h:80 HTTP/1.1\r\n", Err(Denial::MethodNotAllowed));
+    }
+}

@@ -1,0 +1,44 @@
+//! What the tests share: the real binary, a raw HTTP client, tokens, and a storage that does what it is told.
+
+pub mod client;
+pub mod origin;
+pub mod process;
+
+use std::time::{Duration, Instant, SystemTime};
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::Value;
+
+/// A secret for HS256 that the tests' configurations use for the key `k1`.
+pub const SECRET: &str = "8c1f7f0d4a5b4e6c9d2e3f405162738495a6b7c8d9eafb0c1d2e3f4051627384";
+
+/// UNIX seconds now.
+pub fn now() -> u64 {
+    #[expect(clippy::disallowed_methods, reason = "tokens of the tests are issued now")]
+    let now = SystemTime::now();
+    now.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+/// Signs `claims` with HS256 and `secret` under the key id `k1`.
+pub fn sign(claims: &Value, secret: &str) -> String {
+    let header = Header { kid: Some("k1".into()), ..Header::new(Algorithm::HS256) };
+    jsonwebtoken::encode(&header, claims, &EncodingKey::from_secret(secret.as_bytes())).expect("claims can be signed")
+}
+
+/// A good token of the app `demo` for `uid`.
+pub fn fat(uid: &str) -> String {
+    sign(&serde_json::json!({ "sub": uid, "app": "demo", "iat": now(), "exp": now() + 600 }), SECRET)
+}
+
+/// Asks `condition` again and again until it holds.
+///
+/// # Panics
+///
+/// When it does not within a minute: then it never will.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "never: {what}");
+        std::thread::yield_now();
+    }
+}
