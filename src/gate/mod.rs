@@ -372,3 +372,6 @@ fn exclusive_keys(apps: &[AppOptions]) -> Vec<Vec<Exclusive>> {
     let exclusive = |at, key| if is_elsewhere(at, key) { Exclusive::No } else { Exclusive::Yes };
     apps.iter().enumerate().map(|(at, app)| app.keys.iter().map(|key| exclusive(at, key)).collect()).collect()
 }
+
+#[cfg(test)]
+mod tests;
