@@ -266,16 +266,15 @@ impl Gate {
         trace.app = Some(Arc::clone(&app.id));
         trace.token = compact.map(|compact| restrictions.token_number(compact));
 
-        let needs_token = app.access != Access::Off && !app.public_prefixes.contain(&path);
-        let (grant, observed) = if needs_token {
-            let authorized = self.authorize(app, compact, path.clone(), restrictions, now, trace);
-            match authorized {
-                Ok(grant) => (grant, None),
-                Err(denial) if app.access == Access::Observe => (authorize::without_token(path), Some(denial)),
-                Err(denial) => return Err(denial),
+        let (grant, observed) = match app.access {
+            Access::Off => (authorize::without_token(path), None),
+            _ if app.public_prefixes.contain(&path) => (authorize::without_token(path), None),
+            // Granted to nobody in particular, so that a restriction does not cut the transfer later either.
+            Access::Observe => {
+                let authorized = self.authorize(app, compact, path.clone(), restrictions, now, trace);
+                (authorize::without_token(path), authorized.err())
             }
-        } else {
-            (authorize::without_token(path), None)
+            Access::Enforce => (self.authorize(app, compact, path, restrictions, now, trace)?, None),
         };
         let (target, subject) = app.storage.resolve(grant, method, now.since_epoch());
         Ok(Some((target, subject, observed)))
@@ -375,3 +374,6 @@ fn exclusive_keys(apps: &[AppOptions]) -> Vec<Vec<Exclusive>> {
     let exclusive = |at, key| if is_elsewhere(at, key) { Exclusive::No } else { Exclusive::Yes };
     apps.iter().enumerate().map(|(at, app)| app.keys.iter().map(|key| exclusive(at, key)).collect()).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -199,7 +199,8 @@ fn refuse_hidden_layers(decoded: &[u8]) -> Result<(), PathError> {
         let mut at = 0;
         while let Some(&byte) = layer.get(at) {
             match escape(&layer[at..]) {
-                Some(b'/' | b'\\' | 0) => return Err(PathError::EncodedSeparator),
+                Some(b'/' | b'\\') => return Err(PathError::EncodedSeparator),
+                Some(0..0x20 | 0x7f) => return Err(PathError::ForbiddenCharacter),
                 Some(value) => {
                     next.push(value);
                     at += 3;
@@ -291,7 +292,9 @@ mod tests {
             ("/demo/a%25%32%46b", EncodedSeparator),
             ("/demo/%252e%252e/a", DotSegment),
             ("/demo/%252e/a", DotSegment),
-            ("/demo/a%2500", EncodedSeparator),
+            ("/demo/a%2500", ForbiddenCharacter),
+            ("/demo/a%250d%250a", ForbiddenCharacter),
+            ("/demo/a%25257f", ForbiddenCharacter),
             ("/demo/a%00", ForbiddenCharacter),
             ("/demo/a%0d%0ab", ForbiddenCharacter),
             ("/demo/a%7f", ForbiddenCharacter),

@@ -121,7 +121,7 @@ impl<'a> Claims<'a> {
 
     /// The token is in its time, and its time is not longer than allowed. `now` is since the UNIX epoch.
     pub(super) fn check_time(&self, now: Duration, rules: TimeRules) -> Result<(), VerifyError> {
-        let ahead = now + rules.leeway;
+        let ahead = now.saturating_add(rules.leeway);
         if self.iat.is_some_and(|iat| iat > ahead) {
             return Err(VerifyError::IssuedInFuture);
         }
@@ -134,7 +134,7 @@ impl<'a> Claims<'a> {
             return Err(VerifyError::LivesTooLong);
         }
         // RFC 7519 §4.1.4: refused on and after that second.
-        if now >= self.exp + rules.leeway {
+        if now >= self.exp.saturating_add(rules.leeway) {
             return Err(VerifyError::Expired);
         }
         Ok(())
@@ -187,7 +187,8 @@ impl<'de> Deserialize<'de> for NumericDate {
             if date > MAX_TIME { Err(E::custom("absurd time")) } else { Ok(NumericDate(date)) }
         }
 
-        deserializer.deserialize_any(DateVisitor)
+        // Not `any`: with the `arbitrary_precision` of serde_json, which any other crate can switch on, that is a map.
+        deserializer.deserialize_f64(DateVisitor)
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_lc_rs::digest;
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::rsa::PublicEncryptingKey;
 use aws_lc_rs::signature::{self, ParsedPublicKey, VerificationAlgorithm};
 use hmac::{Hmac, KeyInit, Mac};
 use rustls_pki_types::SubjectPublicKeyInfoDer;
@@ -114,8 +116,8 @@ pub enum KeyError {
     /// A MAC secret that is public by its nature.
     #[error("the secret is a public key or a certificate, which anybody may know")]
     PublicSecret,
-    /// No PEM public key in the file.
-    #[error("not a PEM public key (`-----BEGIN PUBLIC KEY-----`)")]
+    /// No PEM public key in the file, or several.
+    #[error("not one PEM public key (`-----BEGIN PUBLIC KEY-----`)")]
     NotPem,
     /// A private key where the public one belongs.
     #[error("this is a private key; give the gate only the public one (`openssl pkey -pubout`)")]
@@ -171,15 +173,24 @@ impl VerifyingKey {
             return Err(KeyError::TrivialSecret);
         }
         let any_length = "HMAC takes a key of any length";
-        let material = match alg {
-            Algorithm::HS256 => Material::Hs256(Box::new(Hmac::new_from_slice(secret).expect(any_length))),
-            Algorithm::HS384 => Material::Hs384(Box::new(Hmac::new_from_slice(secret).expect(any_length))),
-            Algorithm::HS512 => Material::Hs512(Box::new(Hmac::new_from_slice(secret).expect(any_length))),
+        let (material, identity) = match alg {
+            Algorithm::HS256 => {
+                let mac = Hmac::new_from_slice(secret).expect(any_length);
+                (Material::Hs256(Box::new(mac.clone())), identity(mac))
+            }
+            Algorithm::HS384 => {
+                let mac = Hmac::new_from_slice(secret).expect(any_length);
+                (Material::Hs384(Box::new(mac.clone())), identity(mac))
+            }
+            Algorithm::HS512 => {
+                let mac = Hmac::new_from_slice(secret).expect(any_length);
+                (Material::Hs512(Box::new(mac.clone())), identity(mac))
+            }
             Algorithm::RS256 | Algorithm::PS256 | Algorithm::ES256 | Algorithm::ES384 | Algorithm::EdDSA => {
                 return Err(KeyError::WrongKind(alg));
             }
         };
-        VerifyingKey::new(kid, alg, material, secret)
+        VerifyingKey::new(kid, alg, material, &identity)
     }
 
     /// Returns the key for RS256, PS256, ES256, ES384 or EdDSA from a PEM `SubjectPublicKeyInfo` (RFC 7468 §13).
@@ -199,8 +210,12 @@ impl VerifyingKey {
         if String::from_utf8_lossy(pem).contains("PRIVATE KEY-----") {
             return Err(KeyError::PrivateKey);
         }
-        let spki = SubjectPublicKeyInfoDer::from_pem_slice(pem).map_err(|_| KeyError::NotPem)?;
+        let mut found = SubjectPublicKeyInfoDer::pem_slice_iter(pem);
+        let (Some(Ok(spki)), None) = (found.next(), found.next()) else { return Err(KeyError::NotPem) };
         let key = ParsedPublicKey::new(algorithm, spki.as_ref()).map_err(|_| KeyError::WrongKind(alg))?;
+        if !is_strong_and_canonical(alg, spki.as_ref()) {
+            return Err(KeyError::WrongKind(alg));
+        }
         VerifyingKey::new(kid, alg, Material::Public(key), spki.as_ref())
     }
 
@@ -258,6 +273,26 @@ impl VerifyingKey {
             Material::Hs512(mac) => Hmac::clone(mac).chain_update(message).verify_slice(signature).is_ok(),
             Material::Public(key) => key.verify_sig(message, signature).is_ok(),
         }
+    }
+}
+
+/// What tells keys of one MAC apart: secrets that differ can be one key (RFC 2104 §2: zeros after it change nothing).
+fn identity(mac: impl Mac) -> Vec<u8> {
+    mac.chain_update(b"which key is this").finalize().into_bytes().to_vec()
+}
+
+/// Whether `spki` holds a key of good size in the one encoding by which it can be told from others: DER, uncompressed.
+fn is_strong_and_canonical(alg: Algorithm, spki: &[u8]) -> bool {
+    match alg {
+        // Takes 2048 to 8192 bits; merely parsing a key does not look.
+        Algorithm::RS256 | Algorithm::PS256 => {
+            let encoded = |key: PublicEncryptingKey| AsDer::<PublicKeyX509Der<'_>>::as_der(&key).ok();
+            PublicEncryptingKey::from_der(spki).ok().and_then(encoded).is_some_and(|der| der.as_ref() == spki)
+        }
+        Algorithm::ES256 => spki.len() == 91,
+        Algorithm::ES384 => spki.len() == 120,
+        Algorithm::EdDSA => spki.len() == 44,
+        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => false,
     }
 }
 

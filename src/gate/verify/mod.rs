@@ -139,6 +139,7 @@ pub(crate) enum Exclusive {
 }
 
 /// Claims that were just verified, or were before.
+#[allow(clippy::large_enum_variant, reason = "it lives on the stack of one decision")]
 pub(crate) enum Verified<'a> {
     Now(Claims<'a>),
     Before(Arc<Claims<'static>>),
@@ -237,3 +238,6 @@ pub fn unverified_payload(compact: &str) -> Result<String, VerifyError> {
     Jws::parse(compact, &mut header)?.unverified_payload(&mut payload)?;
     String::from_utf8(payload).map_err(|_| VerifyError::Malformed)
 }
+
+#[cfg(test)]
+mod tests;
