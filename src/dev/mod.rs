@@ -201,6 +201,8 @@ struct Ready {
 struct User {
     uid: &'static str,
     fat: String,
+    #[serde(skip)]
+    is_deactivated: bool,
 }
 
 impl Ready {
@@ -211,7 +213,11 @@ impl Ready {
             keys.iter().map(|key| format!("/{APP}/{}", utf8_percent_encode(key, PATH))).collect();
         let users: Vec<User> = USERS
             .into_iter()
-            .map(|uid| Ok(User { uid, fat: mint(&state.fat_key, uid)? }))
+            .map(|uid| {
+                let subject = gateway.shared.restrictions.subject(APP, uid, None, None, None);
+                let is_deactivated = gateway.shared.restrictions.check(&subject).is_err();
+                Ok(User { uid, fat: mint(&state.fat_key, uid)?, is_deactivated })
+            })
             .collect::<anyhow::Result<_>>()?;
         let link = |user: &User, object: &String| format!("{media}{object}?fat={}", user.fat);
         let links = users.iter().flat_map(|user| objects.iter().map(|object| link(user, object))).collect();
@@ -238,7 +244,8 @@ impl Ready {
             self.metrics
         );
         for (at, user) in self.users.iter().enumerate() {
-            text += &format!("\nLinks of {} (good for {} hours):\n\n", user.uid, LINK_TTL_SECS / 3600);
+            let note = if user.is_deactivated { ", but deactivated: 403 until you activate again" } else { "" };
+            text += &format!("\nLinks of {} (good for {} hours{note}):\n\n", user.uid, LINK_TTL_SECS / 3600);
             for link in self.links.iter().skip(at * self.objects.len()).take(self.objects.len()) {
                 text += &format!("  {link}\n");
             }

@@ -95,3 +95,92 @@ impl HttpModule for GateModule {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use crate::gate::{
+        Access, Addressing, Algorithm, AppFolder, AppOptions, Credentials, Endpoint, Gate, GateOptions, PublicPrefixes,
+        S3Options, S3Storage, TimeRules, UidCase, VerifyingKey,
+    };
+    use crate::restrictions::{Event, RestrictionSet};
+    use crate::secret::Secret;
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    fn shared() -> Shared {
+        let storage = S3Storage::new(S3Options {
+            endpoint: Endpoint::parse("http://127.0.0.1:9000").unwrap(),
+            region: "r".into(),
+            bucket: "media".into(),
+            addressing: Addressing::Path,
+            prefix: String::new(),
+            app_folder: AppFolder::Kept,
+            credentials: Credentials { access_key_id: "id".into(), secret_access_key: Secret::new("s") },
+            presign_ttl: Duration::from_secs(60),
+        });
+        let app = AppOptions {
+            id: "demo".into(),
+            access: Access::Enforce,
+            keys: vec![VerifyingKey::hmac("k1", Algorithm::HS256, &Secret::new(SECRET)).unwrap()],
+            time: TimeRules { leeway: Duration::ZERO, max_ttl: Duration::from_secs(3600) },
+            uid_case: UidCase::Folded,
+            public_prefixes: PublicPrefixes::default(),
+            storage: Arc::new(storage),
+        };
+        let gate = Gate::new(GateOptions { apps: vec![app], ..GateOptions::default() }).unwrap();
+        let now = Instant::now();
+        let restrictions = RestrictionSet::new([1, 2], now);
+        restrictions.apply(Event::Snapshot { seq: 0, entries: Vec::new() }, now);
+        Shared::new(gate, Arc::new(restrictions))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the module reads the clock too")]
+    fn token() -> String {
+        let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let claims = serde_json::json!({ "sub": "alice", "iat": now, "exp": now + 60 });
+        let header = jsonwebtoken::Header { kid: Some("k1".into()), ..Default::default() };
+        jsonwebtoken::encode(&header, &claims, &jsonwebtoken::EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+    }
+
+    fn run(target: &str, field: Option<(&'static str, &str)>) -> (Result<()>, RequestHeader, GateModule) {
+        let mut request = RequestHeader::build("GET", target.as_bytes(), None).unwrap();
+        request.insert_header("host", "h").unwrap();
+        if let Some((name, value)) = field {
+            request.insert_header(name, value).unwrap();
+        }
+        let mut module = GateModule { shared: shared(), admission: None, denial: None };
+        let result = module.decide(&mut request);
+        (result, request, module)
+    }
+
+    #[test]
+    fn an_admitted_request_goes_on_without_its_token() {
+        let token = token();
+        for (target, field) in [
+            (format!("/demo/a.jpg?x=1&fat={token}"), None),
+            ("/demo/a.jpg?x=1".to_owned(), Some(("fat", token.clone()))),
+            ("/demo/a.jpg?x=1".to_owned(), Some(("authorization", format!("Bearer {token}")))),
+            ("/demo/a.jpg?x=1".to_owned(), Some(("cookie", format!("fat={token}")))),
+        ] {
+            let field = field.as_ref().map(|(name, value)| (*name, value.as_str()));
+            let (result, request, module) = run(&target, field);
+            assert!(result.is_ok(), "{target}");
+            assert!(module.admission().is_some() && module.denial().is_none());
+            assert_eq!(request.uri.to_string(), "/demo/a.jpg?x=1");
+            assert_eq!(request.raw_path(), b"/demo/a.jpg?x=1");
+            assert!(!format!("{:?}", request.headers).contains(&token[..16]), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_request_ends_with_its_status() {
+        let (result, _, module) = run("/demo/a.jpg", None);
+        assert_eq!(result.unwrap_err().etype(), &ErrorType::HTTPStatus(401));
+        assert_eq!(module.denial(), Some(Denial::TokenMissing));
+        assert!(module.admission().is_none());
+    }
+}
