@@ -1,0 +1,3 @@
+//! What the `mediagate` binary's commands do.
+
+pub mod token;
