@@ -24,6 +24,15 @@ impl Secret {
         Secret::new(content)
     }
 
+    /// Whether somebody could guess it: fewer than eight different bytes make up the whole.
+    pub fn is_trivial(&self) -> bool {
+        let mut seen = [false; 256];
+        for byte in self.expose() {
+            seen[usize::from(*byte)] = true;
+        }
+        seen.into_iter().filter(|seen| *seen).count() < 8
+    }
+
     /// The bytes, for the one place that computes with them.
     pub fn expose(&self) -> &[u8] {
         &self.0
@@ -43,6 +52,15 @@ mod tests {
     #[test]
     fn a_secret_is_never_printed() {
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "..");
+    }
+
+    #[test]
+    fn few_different_bytes_make_a_trivial_secret() {
+        for (secret, trivial) in
+            [("", true), ("aaaaaaaaaaaaaaaa", true), ("secretsecretsecret", true), ("12345678", false)]
+        {
+            assert_eq!(Secret::new(secret).is_trivial(), trivial, "{secret}");
+        }
     }
 
     #[test]

@@ -27,15 +27,12 @@ const GRACE: Duration = Duration::from_secs(30);
 /// Connections that may wait to be accepted.
 const BACKLOG: u32 = 4096;
 
-/// Where requests for the store go when there is no control listener: nowhere that lasts.
-const NO_CONTROL: &str = "no [control] listener: nobody can be deactivated on this node";
-
 /// A gateway that runs.
 pub struct Gateway {
     /// Addresses of the media listeners, with their real ports.
     pub media: Vec<SocketAddr>,
     /// Address of the control listener.
-    pub control: Option<SocketAddr>,
+    pub control: SocketAddr,
     /// Address of the metrics listener.
     pub metrics: Option<SocketAddr>,
     /// What its requests share.
@@ -95,14 +92,8 @@ impl Gateway {
         let (shutdown, down) = watch::channel(false);
         let mut other_tasks = Vec::new();
 
-        let store = match &config.control {
-            Some(control) => Store::open(&control.store).await?,
-            None => {
-                log::warn!("{NO_CONTROL}");
-                Store::in_memory().await?
-            }
-        };
-        let (publisher, local) = feed::local::local(store.clone());
+        let store = Store::open(&config.control.store).await?;
+        let (publisher, local) = feed::local(store.clone());
         let (applied, mut in_force) = watch::channel(0);
         let followed = Arc::clone(&restrictions);
         let feed_task = tokio::spawn(async move {
@@ -114,17 +105,11 @@ impl Gateway {
             .await
             .context("the restrictions could not be loaded in 30 seconds")??;
 
-        let control = match config.control {
-            None => None,
-            Some(control) => {
-                let listener = listen(control.listen, "control.listen")?;
-                let address = listener.local_addr()?;
-                let gate = Arc::clone(&shared.gate);
-                let state = ControlState::new(store, publisher, in_force, gate, control.api_keys);
-                other_tasks.push(tokio::spawn(control::serve(listener, state, is_down(down.clone()))));
-                Some(address)
-            }
-        };
+        let listener = listen(config.control.listen, "control.listen")?;
+        let control = listener.local_addr()?;
+        let gate = Arc::clone(&shared.gate);
+        let state = ControlState::new(store, publisher, in_force, gate, config.control.api_keys);
+        other_tasks.push(tokio::spawn(control::serve(listener, state, is_down(down.clone()))));
         let metrics = match config.metrics {
             None => None,
             Some(address) => {
@@ -155,10 +140,8 @@ impl Gateway {
         for address in &self.media {
             text += &format!(" media {address},");
         }
-        for (name, address) in [("control", self.control), ("metrics", self.metrics)] {
-            text += &address.map_or_else(String::new, |address| format!(" {name} {address},"));
-        }
-        text.trim_end_matches(',').to_owned()
+        text += &format!(" control {}", self.control);
+        text + &self.metrics.map_or_else(String::new, |address| format!(", metrics {address}"))
     }
 
     /// Runs until SIGINT or SIGTERM, reloading on SIGHUP; then ends gracefully. A second signal ends at once.

@@ -360,7 +360,7 @@ impl Gate {
 }
 
 /// Whether `id` is one plain segment of a URL path.
-fn is_app_id(id: &str) -> bool {
+pub(crate) fn is_app_id(id: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     (1..=255).contains(&id.len()) && id.bytes().all(plain) && id != "." && id != ".."
 }

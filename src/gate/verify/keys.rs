@@ -162,6 +162,7 @@ impl VerifyingKey {
     ///
     /// A secret that is short, trivial or public, or an `alg` that takes a public key.
     pub fn hmac(kid: &str, alg: Algorithm, secret: &Secret) -> Result<VerifyingKey, KeyError> {
+        let is_trivial = secret.is_trivial();
         let secret = secret.expose();
         if looks_public(secret) {
             return Err(KeyError::PublicSecret);
@@ -169,7 +170,7 @@ impl VerifyingKey {
         if secret.len() < alg.min_secret_bytes() {
             return Err(KeyError::ShortSecret { alg, found: secret.len(), min: alg.min_secret_bytes() });
         }
-        if is_trivial(secret) {
+        if is_trivial {
             return Err(KeyError::TrivialSecret);
         }
         let any_length = "HMAC takes a key of any length";
@@ -311,15 +312,6 @@ fn looks_public(secret: &[u8]) -> bool {
     ];
     // 32 bytes are an Ed25519 key and a good secret alike: only the longer, self-describing forms count.
     textual || (secret.len() > 32 && algorithms.iter().any(|alg| ParsedPublicKey::new(*alg, secret).is_ok()))
-}
-
-/// Whether fewer than eight different bytes make up the whole secret.
-fn is_trivial(secret: &[u8]) -> bool {
-    let mut seen = [false; 256];
-    for byte in secret {
-        seen[usize::from(*byte)] = true;
-    }
-    seen.into_iter().filter(|seen| *seen).count() < 8
 }
 
 #[cfg(test)]

@@ -1,0 +1,232 @@
+//! Options → a signed token that the gate will accept.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use clap::{ArgGroup, Args};
+use jsonwebtoken::EncodingKey;
+use serde_json::{Map, Value, json};
+
+use super::unix_seconds;
+use crate::config::files::{read_pem, read_secret};
+use crate::config::{AppSummary, Config, KeySummary, MAX_TOKEN_TTL};
+use crate::gate::{Algorithm, Gate, MAX_TOKEN_BYTES, Now, PathScope, UidCase, VerifyingKey};
+
+const EXAMPLES: &str = "\
+Examples:
+  mediagate token mint --config conf/mediagate.toml --app acme --kid k1 --uid alice --ttl 15m
+  mediagate token mint --config conf/mediagate.toml --app acme --kid k1 --uid alice --path /acme/media/7/cover.jpg --path '/acme/thumbs/*'
+  mediagate token mint --config conf/mediagate.toml --app acme --kid k2 --private-key-file k2.pem --uid alice
+  mediagate token mint --alg HS256 --secret-file k1.key --kid k1 --app acme --uid alice
+  curl -H \"Authorization: Bearer $(mediagate token mint --config … --app acme --kid k1 --uid alice)\" https://files.example/acme/media/7/cover.jpg";
+
+/// Options of `token mint`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+#[command(group = ArgGroup::new("source").required(true).args(["config", "alg"]))]
+pub struct MintArgs {
+    /// Configuration with the app, its key and its rules
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// App that the token is for: the first segment of its URLs
+    #[arg(long)]
+    app: String,
+    /// Name of the key to sign with; not needed where the app has a single one
+    #[arg(long, required_unless_present = "config")]
+    kid: Option<String>,
+    /// User that the token is for
+    #[arg(long)]
+    uid: String,
+    /// How long it is good, from now: 90s, 15m, 12h, 1d
+    #[arg(long, default_value = "1h", value_parser = duration)]
+    ttl: Duration,
+    /// Path that it is good for, exact or ending in /*; may be given again; none: every path of the app
+    #[arg(long = "path", value_name = "PATH")]
+    paths: Vec<String>,
+    /// Session that it belongs to, so that all tokens of the session can be revoked
+    #[arg(long)]
+    sid: Option<String>,
+    /// Id of this token, so that it alone can be revoked
+    #[arg(long)]
+    jti: Option<String>,
+    /// Private key (PEM, PKCS #8) for RS256, PS256, ES256, ES384 or EdDSA
+    #[arg(long, value_name = "PEM", conflicts_with = "secret_file")]
+    private_key_file: Option<PathBuf>,
+    /// Without --config: HS256, HS384, HS512, RS256, PS256, ES256, ES384 or EdDSA
+    #[arg(long, conflicts_with = "config")]
+    alg: Option<Algorithm>,
+    /// Without --config: file with the secret for HS256, HS384 or HS512
+    #[arg(long, value_name = "FILE", conflicts_with = "config")]
+    secret_file: Option<PathBuf>,
+    /// Without --config: issuer (`iss`)
+    #[arg(long, conflicts_with = "config")]
+    issuer: Option<String>,
+    /// Without --config: audience (`aud`)
+    #[arg(long, conflicts_with = "config")]
+    audience: Option<String>,
+}
+
+impl MintArgs {
+    /// Returns the token in compact form.
+    pub(super) fn mint(self, now: Now) -> anyhow::Result<String> {
+        let config = self.config.as_deref().map(Config::load).transpose()?;
+        let (key, max_ttl, uid_case) = match &config {
+            Some(config) => {
+                let app = app(config, &self.app)?;
+                let uid_case = config.gate.uid_case(&self.app).unwrap_or_default();
+                (self.configured_key(app)?, app.max_ttl, uid_case)
+            }
+            // The gate folds what it must; without its rules the uid is left as it is.
+            None => (self.given_key()?, MAX_TOKEN_TTL, UidCase::Exact),
+        };
+        let claims = self.claims(&key, max_ttl, uid_case, unix_seconds(now))?;
+        let compact = self.sign(&key, &claims)?;
+        ensure!(
+            compact.len() <= MAX_TOKEN_BYTES,
+            "the token would have {} bytes, the gate takes at most {MAX_TOKEN_BYTES}: name fewer or shorter paths",
+            compact.len()
+        );
+        if let Some(config) = &config {
+            check(&config.gate, &self.app, &compact, now)?;
+        }
+        Ok(compact)
+    }
+
+    fn configured_key(&self, app: &AppSummary) -> anyhow::Result<KeySummary> {
+        let kids = || app.keys.iter().map(|key| key.kid.as_str()).collect::<Vec<_>>().join(", ");
+        let key = match (&self.kid, app.keys.as_slice()) {
+            (Some(kid), keys) => keys
+                .iter()
+                .find(|key| key.kid == *kid)
+                .with_context(|| format!("app `{}` has no key `{kid}`; it has: {}", app.id, kids()))?,
+            (None, [only]) => only,
+            (None, []) => bail!("app `{}` has no key, and asks for no token", app.id),
+            (None, _) => bail!("app `{}` has several keys, say which with --kid: {}", app.id, kids()),
+        };
+        Ok(key.clone())
+    }
+
+    fn given_key(&self) -> anyhow::Result<KeySummary> {
+        let (Some(alg), Some(kid)) = (self.alg, self.kid.clone()) else {
+            bail!("without --config, --alg and --kid say what to sign with");
+        };
+        let secret = match &self.secret_file {
+            Some(file) if alg.is_hmac() => {
+                let secret = read_secret(file).with_context(|| format!("cannot read {}", file.display()))?;
+                // The rules that the gate has for its secrets.
+                VerifyingKey::hmac(&kid, alg, &secret).with_context(|| format!("{} is no key", file.display()))?;
+                Some(secret)
+            }
+            Some(_) => bail!("{alg} takes --private-key-file, not --secret-file"),
+            None => None,
+        };
+        Ok(KeySummary { kid, alg, secret, issuer: self.issuer.clone(), audience: self.audience.clone() })
+    }
+
+    fn claims(&self, key: &KeySummary, max_ttl: Duration, uid_case: UidCase, iat: u64) -> anyhow::Result<Value> {
+        let uid = uid_case.normalize(&self.uid).context("--uid must have 1 to 255 visible ASCII characters")?;
+        ensure!(
+            self.ttl <= max_ttl,
+            "--ttl of {} seconds is longer than a token may live: {} seconds (max_token_ttl_secs)",
+            self.ttl.as_secs(),
+            max_ttl.as_secs()
+        );
+        for (name, id) in [("--app", Some(&self.app)), ("--sid", self.sid.as_ref()), ("--jti", self.jti.as_ref())] {
+            ensure!(id.is_none_or(|id| (1..=255).contains(&id.len())), "{name} must have 1 to 255 bytes");
+        }
+        for path in &self.paths {
+            PathScope::parse(path).with_context(|| format!("--path {path:?}"))?;
+            let app = path.strip_prefix('/').and_then(|path| path.split('/').next());
+            ensure!(
+                app.is_none_or(|app| app == "*" || app == self.app),
+                "--path {path:?} is in another app: begin it with `/{}/`, or leave out the app and the `/` before it",
+                self.app
+            );
+        }
+        let mut claims = Map::new();
+        claims.insert("sub".into(), json!(uid));
+        claims.insert("app".into(), json!(self.app));
+        claims.insert("iat".into(), json!(iat));
+        claims.insert("exp".into(), json!(iat + self.ttl.as_secs()));
+        let optional = [("iss", &key.issuer), ("aud", &key.audience), ("sid", &self.sid), ("jti", &self.jti)];
+        claims.extend(optional.iter().filter_map(|(name, value)| Some(((*name).into(), json!(value.as_ref()?)))));
+        match self.paths.as_slice() {
+            [] => {}
+            [only] => drop(claims.insert("path".into(), json!(only))),
+            paths => drop(claims.insert("path".into(), json!(paths))),
+        }
+        Ok(Value::Object(claims))
+    }
+
+    fn sign(&self, key: &KeySummary, claims: &Value) -> anyhow::Result<String> {
+        let signing_key = match (&key.secret, &self.private_key_file) {
+            (Some(_), Some(_)) => bail!("`{}` is a key for {}: --private-key-file is not for it", key.kid, key.alg),
+            (Some(secret), None) => EncodingKey::from_secret(secret.expose()),
+            (None, Some(file)) => private_key(key.alg, file)?,
+            (None, None) if key.alg.is_hmac() => bail!("{} needs --secret-file", key.alg),
+            (None, None) => bail!("`{}` is a key for {}: sign with --private-key-file", key.kid, key.alg),
+        };
+        let mut header = jsonwebtoken::Header::new(registered(key.alg));
+        header.kid = Some(key.kid.clone());
+        let compact = jsonwebtoken::encode(&header, claims, &signing_key);
+        compact.ok().with_context(|| format!("cannot sign: the private key is no key for {}", key.alg))
+    }
+}
+
+fn app<'a>(config: &'a Config, id: &str) -> anyhow::Result<&'a AppSummary> {
+    config.apps.iter().find(|app| app.id == id).with_context(|| {
+        let ids: Vec<_> = config.apps.iter().map(|app| app.id.as_str()).collect();
+        format!("there is no app `{id}`; there is: {}", ids.join(", "))
+    })
+}
+
+/// What is printed is accepted: above all, the private key belongs to the public one that the gate has.
+fn check(gate: &Gate, app: &str, compact: &str, now: Now) -> anyhow::Result<()> {
+    use crate::gate::VerifyError;
+    match gate.verify(app, compact, now) {
+        Err(VerifyError::BadSignature) => bail!("the private key is not the one that the gate has the public key of"),
+        verified => verified.context("the gate would not accept this token"),
+    }
+}
+
+fn private_key(alg: Algorithm, file: &Path) -> anyhow::Result<EncodingKey> {
+    let pem = read_pem(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let key = match alg {
+        Algorithm::RS256 | Algorithm::PS256 => EncodingKey::from_rsa_pem(pem.expose()),
+        Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_pem(pem.expose()),
+        Algorithm::EdDSA => EncodingKey::from_ed_pem(pem.expose()),
+        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => bail!("{alg} takes a secret, not a private key"),
+    };
+    // Its own message could only confuse: it does not say what was expected.
+    key.ok().with_context(|| {
+        format!("{} is no private key for {alg} in PEM and PKCS #8 (`openssl pkcs8 -topk8 -nocrypt`)", file.display())
+    })
+}
+
+fn registered(alg: Algorithm) -> jsonwebtoken::Algorithm {
+    match alg {
+        Algorithm::HS256 => jsonwebtoken::Algorithm::HS256,
+        Algorithm::HS384 => jsonwebtoken::Algorithm::HS384,
+        Algorithm::HS512 => jsonwebtoken::Algorithm::HS512,
+        Algorithm::RS256 => jsonwebtoken::Algorithm::RS256,
+        Algorithm::PS256 => jsonwebtoken::Algorithm::PS256,
+        Algorithm::ES256 => jsonwebtoken::Algorithm::ES256,
+        Algorithm::ES384 => jsonwebtoken::Algorithm::ES384,
+        Algorithm::EdDSA => jsonwebtoken::Algorithm::EdDSA,
+    }
+}
+
+/// Reads `90s`, `15m`, `12h` or `1d`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
+    let unit = units.iter().find_map(|(letter, secs)| Some((text.strip_suffix(*letter)?, *secs)));
+    let secs = unit.and_then(|(number, secs)| {
+        let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        number.parse::<u64>().ok().filter(|_| digits)?.checked_mul(secs)
+    });
+    match secs {
+        Some(secs) if secs > 0 => Ok(Duration::from_secs(secs)),
+        _ => Err("must be a whole number and a unit, like 90s, 15m, 12h or 1d, and not 0".to_owned()),
+    }
+}

@@ -1,0 +1,113 @@
+//! `[control]`: the API, its database, and who may call it.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::apps::AppSummary;
+use super::files::Files;
+use super::listeners::Addresses;
+use super::tree::{LATER, Place, Section, Text, Unique};
+use crate::control::{ApiKey, ApiScope};
+use crate::secret::Secret;
+
+/// Most API keys.
+const MAX_API_KEYS: usize = 1000;
+
+/// Shortest and longest API key, in bytes.
+const API_KEY_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
+
+/// The control API.
+#[derive(Debug, Clone)]
+pub struct Control {
+    /// Its address.
+    pub listen: SocketAddr,
+    /// The file of its SQLite database.
+    pub store: PathBuf,
+    /// Who may call it, at least one.
+    pub api_keys: Vec<ApiKey>,
+}
+
+/// `[control]`, with where each key stands.
+pub(super) struct ControlSection<'a> {
+    pub(super) control: Control,
+    pub(super) keys: Vec<(Place<'a>, Secret)>,
+}
+
+pub(super) fn control<'a>(
+    mut section: Section<'a>,
+    files: &Files<'_>,
+    addresses: &mut Addresses,
+) -> Option<ControlSection<'a>> {
+    let listen = section.text("listen");
+    let listen = addresses.read_or(listen, "127.0.0.1:8081", &section.place_of("listen"));
+    let store = match section.text("store") {
+        Some(url) => store(&url, files),
+        None => Some(files.path("mediagate.db")),
+    };
+    section.refuse_later(&["tls_cert_file", "tls_key_file"]);
+    let required = "at least one `[[control.api_keys]]`, or nobody could call the API";
+    let found = section.sections("api_keys", MAX_API_KEYS, Some(required));
+    let mut names = Unique::default();
+    let mut keys: Vec<(Place<'a>, Secret)> = Vec::new();
+    let found: Vec<_> = found.into_iter().map(|section| api_key(section, files, &mut names, &mut keys)).collect();
+    section.finish();
+    let control = Control { listen: listen?, store: store?, api_keys: found.into_iter().collect::<Option<_>>()? };
+    Some(ControlSection { control, keys })
+}
+
+fn store(url: &Text<'_>, files: &Files<'_>) -> Option<PathBuf> {
+    if ["postgres:", "postgresql:"].iter().any(|scheme| url.value.starts_with(scheme)) {
+        url.wrong(format!("PostgreSQL {LATER}: must be \"sqlite:FILE\""));
+        return None;
+    }
+    let file = url.value.strip_prefix("sqlite:").map(|file| file.strip_prefix("//").unwrap_or(file));
+    let file = file.filter(|file| !file.is_empty() && !file.starts_with(':') && !file.contains(['?', '\0']));
+    if file.is_none() {
+        url.wrong("must be \"sqlite:FILE\", without parameters: a deactivation has to outlive the process");
+    }
+    Some(files.path(file?))
+}
+
+fn api_key<'a>(
+    mut section: Section<'a>,
+    files: &Files<'_>,
+    names: &mut Unique,
+    keys: &mut Vec<(Place<'a>, Secret)>,
+) -> Option<ApiKey> {
+    let name = section.require_text("name", "what logs call the key");
+    if let Some(name) = &name {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        if !(1..=64).contains(&name.value.len()) || !name.value.bytes().all(plain) {
+            name.wrong("must be 1 to 64 letters, digits, `-`, `_` or `.`");
+        }
+        names.check("name", name);
+    }
+    let scope = section.require("scope", "\"fullAccess\" or \"authOnly\"");
+    let scopes = [("fullAccess", ApiScope::FullAccess), ("authOnly", ApiScope::AuthOnly)];
+    let scope = scope.and_then(|value| value.one_of(&scopes));
+    let file = section.require_text("key_file", "the path of a file with the key");
+    let key = file.as_ref().and_then(|file| files.visible_secret(file));
+    section.finish();
+    let (file, key) = (file?, key?);
+    if !API_KEY_BYTES.contains(&key.expose().len()) {
+        let (least, most) = (API_KEY_BYTES.start(), API_KEY_BYTES.end());
+        file.wrong(format!("the key must have {least} to {most} characters (`openssl rand -hex 32` makes one)"));
+    } else if key.is_trivial() {
+        file.wrong("the key is trivial: too few different characters (`openssl rand -hex 32` makes a good one)");
+    } else if let Some((place, _)) = keys.iter().find(|(_, other)| other.expose() == key.expose()) {
+        let line = place.line().map(|line| format!(" in line {line}")).unwrap_or_default();
+        file.wrong(format!("the same key as that{line}: a call could not be told apart"));
+    }
+    keys.push((file.place, key.clone()));
+    Some(ApiKey { name: name?.value.to_owned(), scope: scope?, key })
+}
+
+/// A key that is sent with every call must not be one that tokens are made with.
+pub(super) fn refuse_shared_secrets(keys: &[(Place<'_>, Secret)], apps: &[AppSummary]) {
+    for (place, key) in keys {
+        let mut signing = apps.iter().flat_map(|app| &app.keys).filter_map(|key| key.secret.as_ref());
+        if signing.any(|secret| secret.expose() == key.expose()) {
+            place.wrong("the same secret signs tokens of an app: whoever may call the API could make them");
+        }
+    }
+}
