@@ -1,0 +1,44 @@
+//! A gate with one app, `demo`, that takes HS256 under a secret that no input knows.
+
+use std::sync::{Arc, LazyLock};
+use std::time::{Duration, Instant, SystemTime};
+
+use mediagate::gate::{
+    Access, Addressing, Algorithm, AppFolder, AppOptions, Credentials, Endpoint, Gate, GateOptions, Now,
+    PublicPrefixes, S3Options, S3Storage, TimeRules, UidCase, VerifyingKey,
+};
+use mediagate::secret::Secret;
+
+pub const SECRET: &[u8] = b"twenty-five dry whales sing, 0x7f";
+
+/// UNIX seconds: inputs that were kept mean the same tomorrow.
+pub const NOW: u64 = 1_700_000_000;
+
+pub static GATE: LazyLock<Gate> = LazyLock::new(|| {
+    let storage = S3Storage::new(S3Options {
+        endpoint: Endpoint::parse("http://127.0.0.1:9000").expect("an endpoint"),
+        region: "us-east-1".into(),
+        bucket: "bucket".into(),
+        addressing: Addressing::Path,
+        prefix: String::new(),
+        app_folder: AppFolder::Kept,
+        credentials: Credentials { access_key_id: "id".into(), secret_access_key: Secret::new("secret") },
+        presign_ttl: Duration::from_secs(60),
+    });
+    let app = AppOptions {
+        id: "demo".into(),
+        access: Access::Enforce,
+        keys: vec![VerifyingKey::hmac("k1", Algorithm::HS256, &Secret::new(SECRET)).expect("a key")],
+        time: TimeRules { leeway: Duration::ZERO, max_ttl: Duration::from_secs(86_400) },
+        uid_case: UidCase::Folded,
+        public_prefixes: PublicPrefixes::default(),
+        storage: Arc::new(storage),
+    };
+    Gate::new(GateOptions { apps: vec![app], ..GateOptions::default() }).expect("a gate")
+});
+
+pub static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+pub fn now() -> Now {
+    Now { wall: SystemTime::UNIX_EPOCH + Duration::from_secs(NOW), monotonic: *START }
+}
