@@ -5,3 +5,5 @@ pub mod feed;
 pub mod gate;
 pub mod restrictions;
 pub mod secret;
+#[cfg(feature = "server")]
+pub mod store;
