@@ -1,5 +1,7 @@
 //! mediagate: the gate in front of a private media bucket.
 
+#[cfg(feature = "server")]
+pub mod control;
 #[cfg(feature = "proxy")]
 pub mod feed;
 pub mod gate;
