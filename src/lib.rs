@@ -1,6 +1,8 @@
 //! mediagate: the gate in front of a private media bucket.
 
 #[cfg(feature = "server")]
+pub mod cli;
+#[cfg(feature = "server")]
 pub mod control;
 #[cfg(feature = "proxy")]
 pub mod feed;
