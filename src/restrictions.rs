@@ -89,7 +89,7 @@ impl Scope {
         }
     }
 
-    fn parts(&self) -> (&str, &str) {
+    pub(crate) fn parts(&self) -> (&str, &str) {
         match self {
             Scope::App { app } => (app, ""),
             Scope::User { app, uid } => (app, uid),
@@ -412,7 +412,7 @@ impl RestrictionSet {
                 Some(settled) if seq > settled => {
                     order.settled = Some(seq);
                     order.unsettled.retain(|_, held| *held > seq);
-                    self.applied.fetch_max(seq, Ordering::SeqCst);
+                    self.applied.store(seq, Ordering::SeqCst);
                     Applied::Yes
                 }
                 Some(_) => Applied::Yes,
@@ -427,25 +427,32 @@ impl RestrictionSet {
 
     fn apply_change(&self, order: &mut Order, change: &Change) -> Applied {
         let Some(settled) = order.settled else { return Applied::NeedsSnapshot };
-        let id = self.id(&change.scope);
-        let slot = (id, change.effect == Effect::Deactivated);
-        let newest = order.unsettled.get(&slot).copied().unwrap_or(0).max(settled);
-        if change.seq <= newest {
+        if change.seq <= settled {
             return Applied::Stale;
         }
-        if change.seq == settled + 1 {
-            // In order: nothing to remember one by one.
-            order.unsettled.remove(&slot);
-            order.settled = Some(change.seq);
-        } else if order.unsettled.len() >= MAX_UNSETTLED {
-            return Applied::NeedsSnapshot;
-        } else {
+        let id = self.id(&change.scope);
+        let slot = (id, change.effect == Effect::Deactivated);
+        let superseded = order.unsettled.get(&slot).is_some_and(|held| change.seq <= *held);
+        let in_order = change.seq == settled + 1;
+        if !in_order && !superseded {
+            if order.unsettled.len() >= MAX_UNSETTLED {
+                return Applied::NeedsSnapshot;
+            }
             order.unsettled.insert(slot, change.seq);
         }
-        self.tables.load().set(change.scope.kind(), id, change.effect, change.in_force);
-        self.applied.fetch_max(change.seq, Ordering::SeqCst);
-        self.generation.fetch_add(1, Ordering::SeqCst);
-        Applied::Yes
+        if !superseded {
+            self.tables.load().set(change.scope.kind(), id, change.effect, change.in_force);
+            self.generation.fetch_add(1, Ordering::SeqCst);
+        }
+        if in_order {
+            // Nothing to remember one by one, unless something newer than this is.
+            order.settled = Some(change.seq);
+            if order.unsettled.get(&slot) == Some(&change.seq) {
+                order.unsettled.remove(&slot);
+            }
+            self.applied.store(change.seq, Ordering::SeqCst);
+        }
+        if superseded { Applied::Stale } else { Applied::Yes }
     }
 
     /// A number that differs whenever a check might answer differently: what a running transfer compares.
@@ -453,7 +460,8 @@ impl RestrictionSet {
         self.generation.load(Ordering::SeqCst)
     }
 
-    /// The newest `seq` in force here.
+    /// The newest `seq` up to which everything is in force here: a later change that came first counts once those
+    /// before it have come, or the feed has said that they have.
     pub fn applied(&self) -> u64 {
         self.applied.load(Ordering::SeqCst)
     }
@@ -479,3 +487,6 @@ impl RestrictionSet {
         self.len() == 0
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Arguments of the `mediagate` program.
 
 mod token;
-mod user;
+pub mod user;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

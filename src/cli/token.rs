@@ -9,14 +9,14 @@ use std::time::{Instant, SystemTime};
 
 use clap::Subcommand;
 
-pub use inspect::InspectArgs;
-pub use mint::MintArgs;
+use inspect::InspectArgs;
+use mint::MintArgs;
 
 use crate::gate::Now;
 
 /// Makes File Access Tokens and looks at them.
 #[derive(Debug, Subcommand)]
-pub enum TokenCommand {
+pub(crate) enum TokenCommand {
     /// Make a token and print it
     Mint(Box<MintArgs>),
     /// Show what a token says and whether it would be accepted
@@ -29,7 +29,7 @@ impl TokenCommand {
     /// # Errors
     ///
     /// When it cannot be done: a file that cannot be read, a claim that the gate would refuse.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let now = now();
         let (output, status) = match self {
             TokenCommand::Mint(args) => (args.mint(now)? + "\n", ExitCode::SUCCESS),

@@ -23,7 +23,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 
 pub use apps::{AppSummary, KeySummary, MAX_TOKEN_TTL};
-pub use control::{Control};
+pub use control::Control;
 pub use error::{ConfigError, ConfigErrors};
 pub use listeners::{Media, TlsFiles};
 

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::control::ApiScope;
 use crate::gate::UidCase;
 
 /// In every secret, and in every place where somebody may put one.
@@ -80,7 +81,7 @@ fn a_sound_configuration_has_the_documented_defaults() {
     let folder = folder();
     let config = parse_in(&folder, SOUND).unwrap();
     assert_eq!(config.media, Media { listen: vec!["127.0.0.1:0".parse().unwrap()], tls: None, threads: 0 });
-    let control = config.control.unwrap();
+    let control = config.control;
     assert_eq!(control.listen, "127.0.0.1:8081".parse().unwrap());
     assert_eq!(control.store, folder.path().join("mediagate.db"));
     assert_eq!((control.api_keys[0].name.as_str(), control.api_keys[0].scope), ("backend", ApiScope::FullAccess));
@@ -116,7 +117,7 @@ fn every_setting_arrives() {
     assert_eq!(tls.key_file, folder.path().join("tls-key.pem"));
     assert_eq!(config.media.threads, 3);
     assert_eq!(config.metrics, Some("[::1]:9999".parse().unwrap()));
-    assert_eq!(config.control.unwrap().store, PathBuf::from("/var/x.db"));
+    assert_eq!(config.control.store, PathBuf::from("/var/x.db"));
     let freshness = Freshness { max_staleness: Duration::from_secs(7), when_stale: WhenStale::Serve };
     assert_eq!(config.gate.freshness(), freshness);
     assert_eq!(config.gate.uid_case("acme"), Some(UidCase::Exact));
@@ -203,7 +204,7 @@ fn the_example_shows_every_default_as_it_is() {
     assert_eq!(text.matches("max_staleness_secs = 30 ").count(), 1);
     let shown = |config: &Config| {
         let endpoints = config.gate.endpoints();
-        let control = config.control.as_ref().map(|control| (control.listen, control.store.clone()));
+        let control = (config.control.listen, config.control.store.clone());
         format!(
             "{:?} {control:?} {:?} {:?} {endpoints:?} {:?} {:?}",
             config.media,

@@ -2,10 +2,16 @@
 //!
 //! A feed delivers [`Event`]s; [`follow`] hands them to the set. Requests never wait for either.
 
+#[cfg(feature = "server")]
+mod local;
+
 use std::future::Future;
 use std::time::Instant;
 
 use tokio::sync::watch;
+
+#[cfg(feature = "server")]
+pub use local::{LocalFeed, LocalPublisher, local};
 
 use crate::restrictions::{Applied, Event, RestrictionSet};
 

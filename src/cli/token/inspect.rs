@@ -25,7 +25,7 @@ Examples:
 /// Options of `token inspect`.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct InspectArgs {
+pub(crate) struct InspectArgs {
     /// The token, or `-` to read it from standard input: better, because arguments show in `ps` and in the shell's
     /// history
     #[arg(default_value = "-", hide_default_value = true)]

@@ -25,7 +25,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 #[command(group = ArgGroup::new("source").required(true).args(["config", "alg"]))]
-pub struct MintArgs {
+pub(crate) struct MintArgs {
     /// Configuration with the app, its key and its rules
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,

@@ -11,7 +11,7 @@ struct Earned {
 
 /// Every denial; [`earn`] does not compile when one is missing there.
 fn all() -> Vec<Denial> {
-    use BadRequest::*;
+    use BadRequest::{Body, Host, MisspelledParameter, PresignedUnavailable, SeveralCredentials, Upgrade};
     use PathError::*;
     let paths = [
         NotAbsolute,
@@ -167,6 +167,7 @@ fn earn_by_shape(bad: BadRequest) -> (Parts, (u16, &'static str, &'static str)) 
         BadRequest::Body => (ask("", ("content-length", "1")), "body"),
         BadRequest::Upgrade => (ask("", ("upgrade", "websocket")), "upgrade"),
         BadRequest::Host => (ask("", ("host", "files.example")), "host_invalid"),
+        BadRequest::Malformed => unreachable!("a parsed request is well-formed: `HeadCheck` refuses its bytes"),
     };
     (request, (400, "ERR_BAD_REQUEST", reason))
 }

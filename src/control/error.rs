@@ -1,0 +1,135 @@
+//! Every way in which the control listener refuses: status, code, text.
+//!
+//! Codes and shape are those that clients of the vendor's API know (`message`, `code`, `details`). No key and no
+//! internals are ever in a text.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+/// What is wrong with each field, by its name.
+pub(super) type Details = BTreeMap<String, Vec<String>>;
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum ApiError {
+    /// The call cannot mean one thing; says of each field why.
+    Invalid(Details),
+    /// No `apikey` header.
+    KeyMissing,
+    /// A key that is not configured.
+    KeyUnknown,
+    /// The key's scope does not reach so far.
+    NoAccess,
+    /// Several apps, and the call names none.
+    AppMissing,
+    /// There is no app of that name.
+    AppUnknown,
+    /// No such path, or not with this method.
+    NotFound,
+    /// The body did not come in time.
+    BodySlow,
+    /// The body is larger than any call needs.
+    BodyTooLarge,
+    /// The body is compressed, or not declared to be JSON; says which.
+    MediaType(&'static str),
+    /// The store cannot be read or written now.
+    Store,
+    /// The change is in the store, and this node did not come round to it in time.
+    NotInForceYet,
+}
+
+impl ApiError {
+    /// A call with one field that is wrong.
+    pub(super) fn invalid(field: impl Into<String>, why: impl Into<String>) -> ApiError {
+        ApiError::Invalid(Details::from([(field.into(), vec![why.into()])]))
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            ApiError::Invalid(_) | ApiError::AppMissing | ApiError::AppUnknown => StatusCode::BAD_REQUEST,
+            ApiError::KeyMissing | ApiError::KeyUnknown => StatusCode::UNAUTHORIZED,
+            ApiError::NoAccess => StatusCode::FORBIDDEN,
+            ApiError::NotFound => StatusCode::NOT_FOUND,
+            ApiError::BodySlow => StatusCode::REQUEST_TIMEOUT,
+            ApiError::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            ApiError::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ApiError::Store | ApiError::NotInForceYet => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            ApiError::Invalid(_) | ApiError::BodySlow | ApiError::BodyTooLarge | ApiError::MediaType(_) => {
+                "ERR_BAD_REQUEST"
+            }
+            ApiError::KeyMissing => "AUTH_ERR_EMPTY_APIKEY",
+            ApiError::KeyUnknown => "AUTH_ERR_APIKEY_NOT_FOUND",
+            ApiError::NoAccess => "AUTH_ERR_NO_ACCESS",
+            ApiError::AppMissing => "AUTH_ERR_EMPTY_APPID",
+            ApiError::AppUnknown => "AUTH_ERR_INVALID_APPID",
+            ApiError::NotFound => "ERR_API_NOT_FOUND",
+            ApiError::Store => "ERR_STORE_UNAVAILABLE",
+            ApiError::NotInForceYet => "ERR_NOT_IN_FORCE_YET",
+        }
+    }
+
+    fn message(&self) -> &'static str {
+        match self {
+            ApiError::Invalid(_) => "Failed to validate the data sent with the request.",
+            ApiError::KeyMissing => "The apikey header is missing.",
+            ApiError::KeyUnknown => "The API key does not exist. Please use one that is configured.",
+            ApiError::NoAccess => "The API key may not do this: it needs the scope fullAccess.",
+            ApiError::AppMissing => "There are several apps: name one of them in the appId header.",
+            ApiError::AppUnknown => "The app named in the appId header does not exist.",
+            ApiError::NotFound => "The API endpoint is invalid. Please verify the API call.",
+            ApiError::BodySlow => "The body of the request did not come in time.",
+            ApiError::BodyTooLarge => "The body of the request is too large.",
+            ApiError::MediaType(message) => message,
+            ApiError::Store => "The store is not available. Nothing was acknowledged; please repeat the call.",
+            ApiError::NotInForceYet => {
+                "The change is stored and will take effect, but has not yet. Please repeat the call to see when it has."
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct Envelope<'a> {
+    error: Body<'a>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    message: &'a str,
+    source: &'a str,
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<&'a Details>,
+}
+
+/// A refusal as clients read it.
+pub(super) fn envelope(error: &ApiError) -> Envelope<'_> {
+    let details = if let ApiError::Invalid(details) = error { Some(details) } else { None };
+    Envelope { error: Body { message: error.message(), source: "mediagate", code: error.code(), details } }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status(), Json(envelope(&self))).into_response();
+        match self {
+            ApiError::Store | ApiError::NotInForceYet => {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            // What is left of the body is not waited for.
+            ApiError::BodySlow | ApiError::BodyTooLarge => {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
+        }
+        response
+    }
+}

@@ -1,0 +1,87 @@
+//! The listener's sockets: how many, how long, how much.
+//!
+//! Nothing here waits for a client without end: a head, a body, an answer and a whole connection each have their time.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+
+/// Connections at a time; more wait in the system's queue.
+const MAX_CONNECTIONS: u32 = 256;
+
+/// How long a request's head may take, and how long a connection may be idle.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest head.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+
+/// The most header fields.
+const MAX_HEAD_FIELDS: usize = 64;
+
+/// How old a connection may grow, so that clients which do not read their answers give their place up.
+const MAX_AGE: Duration = Duration::from_secs(60);
+
+/// How long calls may go on after that, or after the shutdown began.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Pause after a failed accept: with all descriptors in use it would fail again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Answers calls with `app` until `shutdown`, then finishes those that run.
+pub(super) async fn serve(listener: TcpListener, app: Router, shutdown: impl Future<Output = ()> + Send) {
+    let mut shutdown = pin!(shutdown);
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
+    let (stop, stopped) = watch::channel(());
+    loop {
+        let place = Arc::clone(&places).acquire_owned();
+        let accepted = tokio::select! {
+            () = &mut shutdown => break,
+            accepted = async { (place.await, listener.accept().await) } => accepted,
+        };
+        match accepted {
+            (place, Ok((stream, _))) => {
+                let (app, stopped) = (app.clone(), stopped.clone());
+                tokio::spawn(async move {
+                    let _place = place;
+                    connection(stream, app, stopped).await;
+                });
+            }
+            (_, Err(error)) => {
+                log::warn!("control: cannot accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    drop(stop);
+    let all = places.acquire_many(MAX_CONNECTIONS);
+    let _ = tokio::time::timeout(GRACE, all).await;
+}
+
+async fn connection(stream: TcpStream, app: Router, mut stopped: watch::Receiver<()>) {
+    let _ = stream.set_nodelay(true);
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_header_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEAD_FIELDS)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    let mut connection = pin!(connection);
+    tokio::select! {
+        // A client that breaks off or talks nonsense has had its answer, if there was one to give.
+        _ = connection.as_mut() => return,
+        _ = stopped.changed() => {}
+        () = tokio::time::sleep(MAX_AGE) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(GRACE, connection).await;
+}
