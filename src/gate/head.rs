@@ -135,13 +135,15 @@ impl HeadCheck {
     /// `field-name ":" OWS field-value OWS` (RFC 9112 §5), never folded.
     fn check_field(&mut self, line: &[u8]) -> Result<(), Denial> {
         let colon = line.iter().position(|byte| *byte == b':').ok_or(MALFORMED)?;
-        let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
         if name.is_empty() || !name.iter().copied().all(is_token) {
             return Err(MALFORMED);
         }
         if value.iter().any(|byte| (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f) {
             return Err(MALFORMED);
         }
+        // Only spaces and tabs are left to trim: a return or form feed at either end was refused with the rest.
+        let value = value.trim_ascii();
         if name.eq_ignore_ascii_case(b"host") {
             let valid = std::str::from_utf8(value).is_ok_and(|host| {
                 let repeats = self.authority.as_ref().is_none_or(|authority| authority.eq_ignore_ascii_case(host));
@@ -230,6 +232,12 @@ mod tests {
             "GET /a HTTP/1.1\r\nHost: h\n",
             "GET /a HTTP/1.1\r\nX: a\rb\r\n",
             "GET /a HTTP/1.1\r\nX: a\0b\r\n",
+            "GET /a HTTP/1.1\r\nX: a\r\r\n",
+            "GET /a HTTP/1.1\r\nX:\ra\r\n",
+            "GET /a HTTP/1.1\r\nX:\r\r\n",
+            "GET /a HTTP/1.1\r\nTransfer-Encoding: chunked\u{c}\r\n",
+            "GET /a HTTP/1.1\r\r\n",
+            "GET /a HTTP/1.1\r\n\r\r\n",
             "GET /a HTTP/1.1\r\nX: a\u{7f}\r\n",
             "GET /a HTTP/1.1\r\nX : a\r\n",
             "GET /a HTTP/1.1\r\nX\r\n",

@@ -19,6 +19,11 @@ const NOW: u64 = 1_700_000_000;
 const CONFIG: &str = r#"
 [media]
 listen = ["127.0.0.1:0"]
+[control]
+[[control.api_keys]]
+name = "backend"
+scope = "fullAccess"
+key_file = "api.key"
 [[apps]]
 id = "acme"
 storage = "main"
@@ -68,6 +73,7 @@ fn folder() -> TempDir {
     let secret = "0123456789abcdef".repeat(4);
     let (private, public) = p256();
     let files = [
+        ("api.key", "fedcba9876543210fedcba9876543210"),
         ("mediagate.toml", CONFIG),
         ("k1.key", &secret[..32]),
         ("other.key", &secret),

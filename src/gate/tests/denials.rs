@@ -11,39 +11,45 @@ struct Earned {
 
 /// Every denial; [`earn`] does not compile when one is missing there.
 fn all() -> Vec<Denial> {
-    use BadRequest::{Body, Host, MisspelledParameter, PresignedUnavailable, SeveralCredentials, Upgrade};
-    use PathError::*;
-    let paths = [
-        NotAbsolute,
-        NoObject,
-        EmptySegment,
-        DotSegment,
-        MalformedEscape,
-        EncodedSeparator,
-        ForbiddenCharacter,
-        NotUtf8,
-        TooLong,
-        HoldsToken,
-    ];
-    let shapes = [SeveralCredentials, MisspelledParameter, PresignedUnavailable, Body, Upgrade, Host];
-    use VerifyError::*;
-    let tokens = [
-        Malformed,
-        Unsigned,
-        UnsupportedHeader,
-        ForeignType,
-        UnknownKey,
-        WrongAlgorithm,
-        BadSignature,
-        WrongIssuer,
-        WrongAudience,
-        BadUid,
-        ConflictingUid,
-        AppMissing,
-        IssuedInFuture,
-        NotYetValid,
-        LivesTooLong,
-    ];
+    let paths = {
+        use PathError::*;
+        [
+            NotAbsolute,
+            NoObject,
+            EmptySegment,
+            DotSegment,
+            MalformedEscape,
+            EncodedSeparator,
+            ForbiddenCharacter,
+            NotUtf8,
+            TooLong,
+            HoldsToken,
+        ]
+    };
+    let shapes = {
+        use BadRequest::*;
+        [SeveralCredentials, MisspelledParameter, PresignedUnavailable, Body, Upgrade, Host]
+    };
+    let tokens = {
+        use VerifyError::*;
+        [
+            Malformed,
+            Unsigned,
+            UnsupportedHeader,
+            ForeignType,
+            UnknownKey,
+            WrongAlgorithm,
+            BadSignature,
+            WrongIssuer,
+            WrongAudience,
+            BadUid,
+            ConflictingUid,
+            AppMissing,
+            IssuedInFuture,
+            NotYetValid,
+            LivesTooLong,
+        ]
+    };
     let others = [
         Denial::UnknownHost,
         Denial::MethodNotAllowed,
@@ -167,7 +173,7 @@ fn earn_by_shape(bad: BadRequest) -> (Parts, (u16, &'static str, &'static str)) 
         BadRequest::Body => (ask("", ("content-length", "1")), "body"),
         BadRequest::Upgrade => (ask("", ("upgrade", "websocket")), "upgrade"),
         BadRequest::Host => (ask("", ("host", "files.example")), "host_invalid"),
-        BadRequest::Malformed => unreachable!("a parsed request is well-formed: `HeadCheck` refuses its bytes"),
+        BadRequest::Malformed => unreachable!("of such a head no request is made: `HeadCheck` has its tests"),
     };
     (request, (400, "ERR_BAD_REQUEST", reason))
 }
