@@ -57,6 +57,8 @@
 //!
 //! `examples/existing_proxy.rs` composes the same pieces with a `ProxyHttp` that exists already.
 
+#![forbid(unsafe_code)]
+
 #[cfg(feature = "server")]
 pub mod cli;
 #[cfg(feature = "server")]

@@ -1,5 +1,7 @@
 //! The `mediagate` binary: arguments → what to run. No rule lives here.
 
+#![forbid(unsafe_code)]
+
 use std::process::ExitCode;
 
 use clap::Parser;

@@ -3,11 +3,17 @@
 //! Nothing is folded or repaired here. A path that two parsers could read differently is refused, because it
 //! would be authorized as one file and fetched as another.
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
 /// Longest object key, in bytes after decoding (the limit of S3).
 pub const MAX_KEY_BYTES: usize = 1024;
 
 /// Layers of percent-encoding that are looked through for a hidden separator before giving up.
 const MAX_LAYERS: usize = 8;
+
+/// Places of a path that are looked at for a token; with more that could begin one, it is taken for holding one.
+const MAX_TOKEN_LOOKS: usize = 16;
 
 /// An app and an object's key in it, percent-decoded: `demo/media/cover.jpg`.
 ///
@@ -229,16 +235,35 @@ pub(crate) fn escape(bytes: &[u8]) -> Option<u8> {
     Some((digit(*high)? * 16 + digit(*low)?) as u8)
 }
 
-/// Whether something in `path` has the shape of a compact JWS: a JSON object in base64url, and two dots.
+/// Whether a compact JWS stands in `path`: three parts between dots, the first of them a JOSE header.
 fn holds_token(path: &str) -> bool {
-    path.match_indices("eyJ").any(|(at, _)| {
-        let end = path[at..]
-            .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.')))
-            .map_or(path.len(), |len| at + len);
-        let mut parts = path[at..end].splitn(3, '.');
-        matches!((parts.next(), parts.next(), parts.next()), (Some(header), Some(payload), Some(_))
-            if header.len() >= 12 && payload.len() >= 12)
-    })
+    let is_inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let runs = path.split(|c| !is_inside(c)).filter(|run| run.bytes().filter(|byte| *byte == b'.').count() >= 2);
+    let mut looks_left = MAX_TOKEN_LOOKS;
+    for run in runs {
+        // `{` is followed by white space or a quote: `ew` or `ey`.
+        let starts = run.match_indices('e').filter(|(at, _)| matches!(run.as_bytes().get(at + 1), Some(b'y' | b'w')));
+        for (at, _) in starts {
+            if looks_left == 0 {
+                return true;
+            }
+            looks_left -= 1;
+            let mut parts = run[at..].splitn(3, '.');
+            if let (Some(header), Some(_), Some(_)) = (parts.next(), parts.next(), parts.next())
+                && is_jose_header(header)
+            {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Whether `encoded` is a JSON object with `alg`, in base64url.
+fn is_jose_header(encoded: &str) -> bool {
+    let Ok(json) = URL_SAFE_NO_PAD.decode(encoded) else { return false };
+    let object: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(&json);
+    object.is_ok_and(|object| object.contains_key("alg"))
 }
 
 #[cfg(test)]
@@ -318,6 +343,17 @@ mod tests {
         }
         check(&format!("/demo/{}", "a".repeat(MAX_KEY_BYTES + 1)), Err(TooLong));
         assert!(ObjectPath::parse(&format!("/demo/{}", "a".repeat(MAX_KEY_BYTES))).is_ok());
+    }
+
+    #[test]
+    fn only_a_real_token_in_a_path_is_taken_for_one() {
+        check("/demo/ewogImFsZyI6IkhTMjU2Igp9.e30.AAAA", Err(PathError::HoldsToken));
+        check("/demo/x-eyJhbGciOiJIUzI1NiJ9.e30.", Err(PathError::HoldsToken));
+        for key in
+            ["eyeglasses-catalogue.of-the-summer-term.jpg", "eyJhbGciOiJIUzI1NiJ9.jpg", "e.e.e", "eyJ4IjoxfQ.e30.a"]
+        {
+            check(&format!("/demo/{key}"), Ok(("demo", key)));
+        }
     }
 
     #[test]
