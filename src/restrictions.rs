@@ -3,208 +3,26 @@
 //! Pure: no I/O, no clock, no runtime. A feed hands in [`Event`]s, requests ask [`RestrictionSet::check`].
 //! Nothing here is probabilistic and nothing here waits for anything outside.
 
+mod change;
+mod tables;
+
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hash, Hasher};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::hash::Hasher;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use dashmap::{DashMap, DashSet};
 use siphasher::sip128::{Hasher128, SipHasher13};
+
+pub use change::{Applied, Change, Effect, Event, Restricted, Scope, ScopeKind};
+pub use tables::ScopeId;
+use tables::Tables;
 
 /// Changes that may be remembered one by one above the settled `seq`.
 ///
 /// A feed that delivers in order settles as it goes, so this is reached only by one that does not.
 const MAX_UNSETTLED: usize = 1 << 20;
-
-/// What a restriction applies to. Always inside one app: the same uid in another app is another user.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case", tag = "scope")]
-pub enum Scope {
-    /// Everything of one app.
-    App {
-        /// The app id.
-        app: String,
-    },
-    /// One user; `uid` in the form that the app's rules give it (folded to lower case by default).
-    User {
-        /// The app id.
-        app: String,
-        /// The user.
-        uid: String,
-    },
-    /// One session, the `sid` claim.
-    Session {
-        /// The app id.
-        app: String,
-        /// The session.
-        sid: String,
-    },
-    /// One token, the `jti` claim.
-    Token {
-        /// The app id.
-        app: String,
-        /// The token's id.
-        jti: String,
-    },
-}
-
-/// The kinds of [`Scope`], as metrics label them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScopeKind {
-    /// [`Scope::App`].
-    App,
-    /// [`Scope::User`].
-    User,
-    /// [`Scope::Session`].
-    Session,
-    /// [`Scope::Token`].
-    Token,
-}
-
-impl ScopeKind {
-    /// Every kind, in the order of their counters.
-    pub const ALL: [ScopeKind; 4] = [ScopeKind::App, ScopeKind::User, ScopeKind::Session, ScopeKind::Token];
-
-    /// The metric label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            ScopeKind::App => "app",
-            ScopeKind::User => "user",
-            ScopeKind::Session => "session",
-            ScopeKind::Token => "token",
-        }
-    }
-}
-
-impl Scope {
-    /// Which kind of scope this is.
-    pub const fn kind(&self) -> ScopeKind {
-        match self {
-            Scope::App { .. } => ScopeKind::App,
-            Scope::User { .. } => ScopeKind::User,
-            Scope::Session { .. } => ScopeKind::Session,
-            Scope::Token { .. } => ScopeKind::Token,
-        }
-    }
-
-    pub(crate) fn parts(&self) -> (&str, &str) {
-        match self {
-            Scope::App { app } => (app, ""),
-            Scope::User { app, uid } => (app, uid),
-            Scope::Session { app, sid } => (app, sid),
-            Scope::Token { app, jti } => (app, jti),
-        }
-    }
-}
-
-/// What a restriction does. The two are independent: lifting a deactivation does not revive what was flushed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case", tag = "effect")]
-pub enum Effect {
-    /// Nothing of the scope is accepted.
-    Deactivated,
-    /// Tokens issued before this time are dead, later ones live. A token that does not say when it was
-    /// issued counts as issued before.
-    IssuedBefore {
-        /// UNIX seconds.
-        before: u64,
-    },
-}
-
-/// A change of one effect on one scope.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Change {
-    /// Position in the source's total order; 1 is the first change ever.
-    pub seq: u64,
-    /// What it applies to.
-    #[serde(flatten)]
-    pub scope: Scope,
-    /// What it does.
-    #[serde(flatten)]
-    pub effect: Effect,
-    /// Whether the restriction is in force from here on, or no longer.
-    pub in_force: bool,
-}
-
-/// What a feed delivers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// The whole state, with every change up to and including `seq` in it. Replaces what was held.
-    Snapshot {
-        /// The newest change that the state contains; 0 for a source without history.
-        seq: u64,
-        /// Every restriction in force.
-        entries: Vec<(Scope, Effect)>,
-    },
-    /// One change.
-    Change(Change),
-    /// The source lives, and everything up to and including `seq` has been delivered.
-    Heartbeat {
-        /// The newest change delivered.
-        seq: u64,
-    },
-}
-
-/// What became of an [`Event`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Applied {
-    /// It is in force.
-    Yes,
-    /// Older than what is held for its scope, or a duplicate: nothing changed.
-    Stale,
-    /// Nothing can be told from it before a snapshot (none was loaded yet, or too much is out of order).
-    NeedsSnapshot,
-}
-
-/// Why a subject is restricted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Restricted {
-    /// Its app is deactivated.
-    App,
-    /// Its user is deactivated.
-    User,
-    /// Its session is revoked.
-    Session,
-    /// The token itself is revoked.
-    Token,
-    /// It was issued before its app, user, session or token was flushed.
-    IssuedBefore,
-}
-
-/// A scope as the set knows it: a 128-bit hash keyed with a secret of the process, so that nobody can
-/// choose identities that collide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ScopeId([u64; 2]);
-
-impl Hash for ScopeId {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.0[0]);
-    }
-}
-
-/// Takes the hash that a [`ScopeId`] already is.
-#[derive(Debug, Clone, Copy, Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-}
-
-type BuildIdHasher = BuildHasherDefault<IdHasher>;
 
 /// Whom a token speaks for, ready to be looked up: what an admitted request keeps to be checked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -219,56 +37,6 @@ pub struct Subject {
     pub token: Option<ScopeId>,
     /// UNIX seconds of issue, when the token says.
     pub issued_at: Option<u64>,
-}
-
-/// How many scopes of one kind are under each effect; lets a reader skip tables that cannot match.
-#[derive(Default)]
-struct Counts {
-    deactivated: AtomicUsize,
-    issued_before: AtomicUsize,
-}
-
-/// One generation of tables; a snapshot builds a new one beside the old.
-struct Tables {
-    deactivated: DashSet<ScopeId, BuildIdHasher>,
-    issued_before: DashMap<ScopeId, u64, BuildIdHasher>,
-    counts: [Counts; ScopeKind::ALL.len()],
-}
-
-impl Tables {
-    fn with_capacity(capacity: usize) -> Tables {
-        Tables {
-            deactivated: DashSet::with_capacity_and_hasher(capacity, BuildIdHasher::default()),
-            issued_before: DashMap::with_hasher(BuildIdHasher::default()),
-            counts: Default::default(),
-        }
-    }
-
-    fn set(&self, kind: ScopeKind, id: ScopeId, effect: Effect, in_force: bool) {
-        let counts = &self.counts[kind as usize];
-        let count = match effect {
-            Effect::Deactivated => &counts.deactivated,
-            Effect::IssuedBefore { .. } => &counts.issued_before,
-        };
-        // Up before the entry is there, down after it is gone: a reader that sees 0 may skip the table.
-        if in_force {
-            count.fetch_add(1, Ordering::SeqCst);
-        }
-        let changed = match (effect, in_force) {
-            (Effect::Deactivated, true) => self.deactivated.insert(id),
-            (Effect::Deactivated, false) => self.deactivated.remove(&id).is_some(),
-            (Effect::IssuedBefore { before }, true) => self.issued_before.insert(id, before).is_none(),
-            (Effect::IssuedBefore { .. }, false) => self.issued_before.remove(&id).is_some(),
-        };
-        if in_force != changed {
-            count.fetch_sub(1, Ordering::SeqCst);
-        }
-    }
-
-    fn len(&self, kind: ScopeKind) -> usize {
-        let counts = &self.counts[kind as usize];
-        counts.deactivated.load(Ordering::SeqCst) + counts.issued_before.load(Ordering::SeqCst)
-    }
 }
 
 /// What the writers share; readers never touch it.
@@ -351,7 +119,7 @@ impl RestrictionSet {
         hasher.write(app.as_bytes());
         hasher.write(name.as_bytes());
         let hash = hasher.finish128();
-        ScopeId([hash.h1, hash.h2])
+        ScopeId::new([hash.h1, hash.h2])
     }
 
     /// Returns a number for a token that logs may show: it tells nothing about the token, and differs between
@@ -374,17 +142,10 @@ impl RestrictionSet {
             (ScopeKind::Token, subject.token, Restricted::Token),
         ];
         for (kind, id, restricted) in scopes {
-            let Some(id) = id else { continue };
-            let counts = &tables.counts[kind as usize];
-            if counts.deactivated.load(Ordering::SeqCst) != 0 && tables.deactivated.contains(&id) {
-                return Err(restricted);
-            }
-            if counts.issued_before.load(Ordering::SeqCst) != 0 {
-                // Copied out at once: a reference held into the map would block its writers.
-                let before = tables.issued_before.get(&id).map(|before| *before);
-                if before.is_some_and(|before| subject.issued_at.is_none_or(|at| at < before)) {
-                    return Err(Restricted::IssuedBefore);
-                }
+            match id.and_then(|id| tables.effect_on(kind, id, subject.issued_at)) {
+                None => {}
+                Some(Effect::Deactivated) => return Err(restricted),
+                Some(Effect::IssuedBefore { .. }) => return Err(Restricted::IssuedBefore),
             }
         }
         Ok(())

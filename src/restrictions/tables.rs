@@ -1,0 +1,111 @@
+//! The tables that requests look into: keyed by hashes, counted by kind.
+
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dashmap::{DashMap, DashSet};
+
+use super::change::{Effect, ScopeKind};
+
+/// A scope as the set knows it: a 128-bit hash keyed with a secret of the process, so that nobody can
+/// choose identities that collide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ScopeId([u64; 2]);
+
+impl ScopeId {
+    pub(super) fn new(hash: [u64; 2]) -> ScopeId {
+        ScopeId(hash)
+    }
+}
+
+impl Hash for ScopeId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.0[0]);
+    }
+}
+
+/// Takes the hash that a [`ScopeId`] already is.
+#[derive(Debug, Clone, Copy, Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, value: u64) {
+        self.0 = value;
+    }
+}
+
+type BuildIdHasher = BuildHasherDefault<IdHasher>;
+
+/// How many scopes of one kind are under each effect; lets a reader skip tables that cannot match.
+#[derive(Default)]
+struct Counts {
+    deactivated: AtomicUsize,
+    issued_before: AtomicUsize,
+}
+
+/// One generation of tables; a snapshot builds a new one beside the old.
+pub(super) struct Tables {
+    deactivated: DashSet<ScopeId, BuildIdHasher>,
+    issued_before: DashMap<ScopeId, u64, BuildIdHasher>,
+    counts: [Counts; ScopeKind::ALL.len()],
+}
+
+impl Tables {
+    pub(super) fn with_capacity(capacity: usize) -> Tables {
+        Tables {
+            deactivated: DashSet::with_capacity_and_hasher(capacity, BuildIdHasher::default()),
+            issued_before: DashMap::with_hasher(BuildIdHasher::default()),
+            counts: Default::default(),
+        }
+    }
+
+    pub(super) fn set(&self, kind: ScopeKind, id: ScopeId, effect: Effect, in_force: bool) {
+        let counts = &self.counts[kind as usize];
+        let count = match effect {
+            Effect::Deactivated => &counts.deactivated,
+            Effect::IssuedBefore { .. } => &counts.issued_before,
+        };
+        // Up before the entry is there, down after it is gone: a reader that sees 0 may skip the table.
+        if in_force {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        let changed = match (effect, in_force) {
+            (Effect::Deactivated, true) => self.deactivated.insert(id),
+            (Effect::Deactivated, false) => self.deactivated.remove(&id).is_some(),
+            (Effect::IssuedBefore { before }, true) => self.issued_before.insert(id, before).is_none(),
+            (Effect::IssuedBefore { .. }, false) => self.issued_before.remove(&id).is_some(),
+        };
+        if in_force != changed {
+            count.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Returns which effect stands against `id` for a token issued at `issued_at`.
+    pub(super) fn effect_on(&self, kind: ScopeKind, id: ScopeId, issued_at: Option<u64>) -> Option<Effect> {
+        let counts = &self.counts[kind as usize];
+        if counts.deactivated.load(Ordering::SeqCst) != 0 && self.deactivated.contains(&id) {
+            return Some(Effect::Deactivated);
+        }
+        if counts.issued_before.load(Ordering::SeqCst) == 0 {
+            return None;
+        }
+        // Copied out at once: a reference held into the map would block its writers.
+        let before = self.issued_before.get(&id).map(|before| *before)?;
+        issued_at.is_none_or(|at| at < before).then_some(Effect::IssuedBefore { before })
+    }
+
+    pub(super) fn len(&self, kind: ScopeKind) -> usize {
+        let counts = &self.counts[kind as usize];
+        counts.deactivated.load(Ordering::SeqCst) + counts.issued_before.load(Ordering::SeqCst)
+    }
+}
