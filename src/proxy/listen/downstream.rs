@@ -24,6 +24,9 @@ use crate::proxy::transfer::Slot;
 /// Enough for a response's header and a small body to leave in one system call.
 const WRITE_BUFFER: usize = 4096;
 
+/// Reads without an answer before what is buffered is sent.
+const IDLE_READS: u8 = 2;
+
 /// Bytes that may wait unsent in the kernel: what a cut transfer has left to throw away, and what a slow client costs.
 const UNSENT: u32 = 256 * 1024;
 
@@ -33,6 +36,8 @@ pub(crate) struct Downstream {
     stream: BufWriter<TcpStream>,
     digest: Arc<SocketDigest>,
     slot: Arc<Slot>,
+    /// How often in a row there was nothing to read while something waited to be written.
+    idle_reads: u8,
 }
 
 impl Downstream {
@@ -43,7 +48,29 @@ impl Downstream {
         let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT);
         let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
         let _ = digest.peer_addr.set(Some(client.into()));
-        Downstream { stream: BufWriter::with_capacity(WRITE_BUFFER, stream), digest: Arc::new(digest), slot }
+        Downstream {
+            stream: BufWriter::with_capacity(WRITE_BUFFER, stream),
+            digest: Arc::new(digest),
+            slot,
+            idle_reads: 0,
+        }
+    }
+
+    /// Sends what is buffered once nobody adds to it: Pingora flushes a body that has a length only at its end, and
+    /// looks whether the client says something whenever it waits for the storage.
+    ///
+    /// Not at the first look: what comes next may be on its way, and leaves in the same system call.
+    fn flush_when_idle(&mut self, cx: &mut Context<'_>) {
+        if self.stream.buffer().is_empty() {
+            return;
+        }
+        if self.idle_reads < IDLE_READS {
+            self.idle_reads += 1;
+            cx.waker().wake_by_ref();
+            return;
+        }
+        // An error is found by the next write.
+        let _ = Pin::new(&mut self.stream).poll_flush(cx);
     }
 }
 
@@ -58,12 +85,17 @@ impl Drop for Downstream {
 
 impl AsyncRead for Downstream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(self.stream.get_mut()).poll_read(cx, buf)
+        let read = Pin::new(self.stream.get_mut()).poll_read(cx, buf);
+        if read.is_pending() {
+            self.flush_when_idle(cx);
+        }
+        read
     }
 }
 
 impl AsyncWrite for Downstream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.idle_reads = 0;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -72,6 +104,7 @@ impl AsyncWrite for Downstream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.idle_reads = 0;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
