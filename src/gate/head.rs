@@ -123,6 +123,12 @@ impl HeadCheck {
         if target.bytes().any(|byte| byte < 0x21 || byte == 0x7f || byte == b'#') {
             return Err(MALFORMED);
         }
+        // What Pingora's parser cannot read either, and would answer in its own form. RFC 3986 has no place for them;
+        // browsers encode them here.
+        let path_len = target.find('?').unwrap_or(target.len());
+        if target.contains(['<', '>']) || target[..path_len].contains('`') {
+            return Err(MALFORMED);
+        }
         if target.starts_with('/') || (target == "*" && method == "OPTIONS") {
             return Ok(());
         }
@@ -199,6 +205,7 @@ mod tests {
     #[test]
     fn a_good_head_is_complete_at_its_empty_line() {
         check("GET /a?b HTTP/1.1\r\nHost: h\r\n\r\n", Ok(Progress::Complete));
+        check("GET /a|\"{[^]}\"?`b HTTP/1.1\r\nHost: h\r\n\r\n", Ok(Progress::Complete));
         check(
             "GET /a HTTP/1.1\r\nHost: h:80\r\nX-Y:\t a\tb \r\nZ:\r\n\r\nGET rest is not looked at",
             Ok(Progress::Complete),
@@ -225,6 +232,9 @@ mod tests {
             "GET /a http/1.1\r\n",
             "GET /a#b HTTP/1.1\r\n",
             "GET /a\tb HTTP/1.1\r\n",
+            "GET /a<b HTTP/1.1\r\n",
+            "GET /a?b> HTTP/1.1\r\n",
+            "GET /a`b HTTP/1.1\r\n",
             "GET h:80 HTTP/1.1\r\n",
             "GET * HTTP/1.1\r\n",
             "G@T /a HTTP/1.1\r\n",
