@@ -9,6 +9,7 @@ use http::header;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::HttpPeer;
 use pingora::proxy::{FailToProxy, Session};
+use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
 use pingora::{Error, ErrorSource, ErrorType, Result};
 
 use super::Shared;
@@ -133,6 +134,11 @@ impl MediaFilter {
         peer.options.read_timeout = Some(timeouts.response);
         peer.options.write_timeout = Some(timeouts.response);
         peer.options.idle_timeout = Some(UPSTREAM_IDLE);
+        // The request is built anew, so what the client's `Connection` names is of no account, and refuses nothing.
+        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy {
+            strip_connection_nominated: false,
+            ..HttpUpstreamRequestPolicy::deny_upgrades()
+        };
         Ok(Some(Box::new(peer)))
     }
 
