@@ -87,6 +87,7 @@ impl MediaFilter {
         self.shared.metrics.decided(now.monotonic.elapsed());
         drop(gate);
         session.set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
+        session.set_ignore_info_resp(true);
         match decision {
             Ok(Decision::Forward(admission)) => {
                 exchange.target = Some(admission.target);
@@ -182,7 +183,8 @@ impl MediaFilter {
             return Ok(());
         }
         let status = upstream_response.status.as_u16();
-        if upstream_response.status.is_informational() {
+        // 101 is final: what follows it would no longer be HTTP.
+        if upstream_response.status.is_informational() && status != 101 {
             let fields: Vec<_> = upstream_response.headers.keys().cloned().collect();
             for name in fields {
                 upstream_response.remove_header(&name);
@@ -315,7 +317,7 @@ fn replace(session: &Session, upstream: &mut ResponseHeader, exchange: &mut Exch
     let (content_type, body) = answer.body(&client.headers);
     let is_head = client.method == http::Method::HEAD;
     let has_body = upstream.headers.get(header::CONTENT_LENGTH).is_none_or(|length| length != "0");
-    if !is_head && (!has_body || matches!(upstream.status.as_u16(), 204 | 304)) {
+    if !is_head && (!has_body || matches!(upstream.status.as_u16(), 101 | 204 | 304)) {
         return Error::e_explain(ErrorType::HTTPStatus(answer.status), "the storage's answer is not passed on");
     }
     let mut response = answer.header(content_type, body.len())?;
