@@ -152,9 +152,11 @@ impl Asked {
     }
 }
 
-/// Returns what `status` means. Redirects, cookies and errors of the storage never reach a client.
-pub const fn storage_answer(status: u16, asked: Asked) -> StorageAnswer {
+/// Returns what an answer with `status` and `fields` means. Redirects, cookies and errors of the storage never reach a
+/// client, nor does a body that is coded for the way to the gate.
+pub fn storage_answer(status: u16, fields: &HeaderMap, asked: Asked) -> StorageAnswer {
     match status {
+        200 | 206 if !is_plain(fields) => StorageAnswer::Failure(StorageFailure::BadAnswer),
         200 => StorageAnswer::Content,
         206 if asked.range => StorageAnswer::Content,
         304 if asked.unless_modified => StorageAnswer::NotModified,
@@ -165,6 +167,12 @@ pub const fn storage_answer(status: u16, asked: Asked) -> StorageAnswer {
         429 | 503 => StorageAnswer::Failure(StorageFailure::Busy),
         _ => StorageAnswer::Failure(StorageFailure::BadAnswer),
     }
+}
+
+/// Whether the body is sent as it is: in chunks at most (RFC 9112 §6.1), in no coding that the gate would have to undo.
+fn is_plain(fields: &HeaderMap) -> bool {
+    let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
+    codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
 }
 
 /// Returns the fields of the storage's answer that go to the client, and what the gate adds about its content.
@@ -367,11 +375,21 @@ mod tests {
             (500, Failure(StorageFailure::BadAnswer)),
             (101, Failure(StorageFailure::BadAnswer)),
         ] {
-            assert_eq!(storage_answer(status, everything), answer, "{status}");
+            assert_eq!(storage_answer(status, &HeaderMap::new(), everything), answer, "{status}");
         }
         for status in [206, 304, 412, 416] {
-            let unasked = storage_answer(status, Asked::default());
+            let unasked = storage_answer(status, &HeaderMap::new(), Asked::default());
             assert_eq!(unasked, Failure(StorageFailure::BadAnswer), "{status}");
+        }
+        for (coding, answer) in [
+            ("chunked", Content),
+            ("Chunked", Content),
+            ("gzip", Failure(StorageFailure::BadAnswer)),
+            ("gzip, chunked", Failure(StorageFailure::BadAnswer)),
+            ("identity", Failure(StorageFailure::BadAnswer)),
+        ] {
+            let fields = map(&[("transfer-encoding", coding)]);
+            assert_eq!(storage_answer(200, &fields, Asked::default()), answer, "{coding}");
         }
     }
 

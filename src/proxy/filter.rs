@@ -202,7 +202,7 @@ impl MediaFilter {
         if exchange.recheck().is_err() {
             return Error::e_explain(ErrorType::InternalError, CUT);
         }
-        let answer = match forward::storage_answer(status, exchange.asked) {
+        let answer = match forward::storage_answer(status, &upstream_response.headers, exchange.asked) {
             StorageAnswer::Content | StorageAnswer::NotModified => {
                 return pass_on(session, upstream_response, exchange);
             }
