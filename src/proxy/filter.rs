@@ -270,6 +270,11 @@ impl MediaFilter {
                 session.set_keepalive(None);
             }
         }
+        if ends_with_connection(session)
+            && let Some(slot) = &exchange.slot
+        {
+            slot.reset_on_close();
+        }
         let error_code = session.response_written().map_or(0, |response| response.status.as_u16());
         FailToProxy { error_code, can_reuse_downstream: false }
     }
@@ -295,15 +300,25 @@ impl MediaFilter {
     }
 }
 
+/// Whether the end of the connection is the end of the body that is being sent: then a body that was broken off looks
+/// whole unless the connection is reset.
+fn ends_with_connection(session: &Session) -> bool {
+    let fields = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    let framed = |response: &ResponseHeader| fields.iter().any(|field| response.headers.contains_key(field));
+    !session.is_http2() && session.response_written().is_some_and(|response| !framed(response))
+}
+
 /// Copies the storage's answer to the client, without what is the storage's own business.
 fn pass_on(session: &Session, upstream: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
     let mut response = ResponseHeader::build(upstream.status, Some(16))?;
     for (name, value) in forward::response_fields(&upstream.headers) {
         response.insert_header(name, value)?;
     }
-    // Without a length the body is chunked; Pingora has said so on the storage's header already.
+    // Without a length the body is chunked, as Pingora has said on the storage's header already; for HTTP/1.0, which
+    // knows no chunks, it ends with the connection.
     let has_length = response.headers.contains_key(header::CONTENT_LENGTH);
-    if !has_length && upstream.headers.contains_key(header::TRANSFER_ENCODING) && !session.is_http2() {
+    let knows_chunks = session.req_header().version == http::Version::HTTP_11;
+    if !has_length && upstream.headers.contains_key(header::TRANSFER_ENCODING) && knows_chunks {
         response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
     }
     common_fields(&mut response, &exchange.origin)?;
