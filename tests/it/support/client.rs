@@ -56,6 +56,16 @@ impl Connection {
         let _ = self.0.get_mut().write_all(bytes.as_ref());
     }
 
+    /// Sends a request that leaves the connection open, and reads its answer.
+    pub fn ask(&mut self, method: &str, target: &str, headers: &[(&str, &str)]) -> Response {
+        let mut text = format!("{method} {target} HTTP/1.1\r\nHost: gate.test\r\n");
+        for (name, value) in headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        self.send(text + "\r\n");
+        self.read(method == "HEAD").unwrap_or_else(|| panic!("no answer to {method} {target} {headers:?}"))
+    }
+
     /// Reads one response; `None` when the connection closed before one began.
     pub fn read(&mut self, to_head: bool) -> Option<Response> {
         let (status, headers, head) = self.read_head()?;

@@ -1,5 +1,7 @@
 //! What the tests share: the real binary, a raw HTTP client, tokens, and a storage that does what it is told.
 
+#![allow(unreachable_pub, reason = "a test binary has no public interface")]
+
 pub mod client;
 pub mod origin;
 pub mod process;
@@ -28,6 +30,20 @@ pub fn sign(claims: &Value, secret: &str) -> String {
 /// A good token of the app `demo` for `uid`.
 pub fn fat(uid: &str) -> String {
     sign(&serde_json::json!({ "sub": uid, "app": "demo", "iat": now(), "exp": now() + 600 }), SECRET)
+}
+
+/// `len` bytes that look random and are the same each time.
+pub fn noise(len: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(len + 8);
+    while bytes.len() < len {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(len);
+    bytes
 }
 
 /// Asks `condition` again and again until it holds.

@@ -69,7 +69,9 @@ impl Mediagate {
                 panic!("{status}: {}", mediagate.log());
             }
             let log = mediagate.log();
-            let Some(line) = log.lines().find(|line| line.contains("listening: ")) else { return false };
+            // The last line may still be in the making.
+            let whole = log.rfind('\n').map_or("", |end| &log[..end]);
+            let Some(line) = whole.lines().find(|line| line.contains("listening: ")) else { return false };
             let address = |name: &str| {
                 let rest = line.split(name).nth(1).unwrap_or_else(|| panic!("no {name} in {line}"));
                 let end = rest.find([',', '"']).expect("an end");
