@@ -60,6 +60,7 @@ fn rest(client: &mut Connection) -> (usize, io::Result<()>) {
             Ok(read) => bytes += read,
             Err(error) => return (bytes, Err(error)),
         }
+        assert!(bytes < 16 * MUCH, "no end in sight");
     }
 }
 
@@ -123,6 +124,7 @@ fn a_transfer_is_cut_while_bytes_flow() {
         eventually("bytes flow", || read.load(Ordering::SeqCst) > MUCH);
         gate.deactivate("bob");
         let acknowledged = Instant::now();
+        eventually("the transfer ends", || reading.is_finished());
         let (kind, ended) = reading.join().expect("no panic").expect("an error, not an end");
         assert_eq!(kind, ErrorKind::ConnectionReset, "{framing} {version}");
         assert!(ended.saturating_duration_since(acknowledged) < SOON);
@@ -213,7 +215,7 @@ fn another_users_transfer_of_the_same_file_completes() {
     });
     let gate = gate(&storage);
     let [mut alice, mut bob, mut carol] = ["alice", "bob", "carol"].map(|uid| begin(&gate, uid, "1.1"));
-    // The same token as bob's, and of a name that only begins like his.
+    // Whose name only begins like his.
     let mut bobby = begin(&gate, "bobby", "1.1");
     let mut half = vec![0; body.len() / 2];
     for client in [&mut alice, &mut bob, &mut carol, &mut bobby] {
