@@ -2,5 +2,6 @@
 
 mod cuts;
 mod forwarding;
+mod operations;
 mod signing;
 mod support;

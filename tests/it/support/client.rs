@@ -40,6 +40,9 @@ impl Response {
     }
 }
 
+/// Status, fields and bytes of a head.
+pub type Head = (u16, Vec<(String, String)>, Vec<u8>);
+
 /// One connection.
 pub struct Connection(pub BufReader<TcpStream>);
 
@@ -98,8 +101,8 @@ impl Connection {
         Some(response)
     }
 
-    /// Reads a response's head only.
-    pub fn read_head(&mut self) -> Option<(u16, Vec<(String, String)>, Vec<u8>)> {
+    /// Reads a response's head only: its status, its fields, and its bytes.
+    pub fn read_head(&mut self) -> Option<Head> {
         let status_line = self.line()?;
         let status = status_line.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
         let mut head = status_line.into_bytes();
