@@ -39,6 +39,7 @@ pub struct HeadCheck {
     has_host: bool,
     has_length: bool,
     /// The authority of a target in absolute form, which `Host` must repeat.
+    is_head: bool,
     authority: Option<String>,
 }
 
@@ -57,6 +58,9 @@ impl HeadCheck {
             self.check_size()?;
             if end.is_some() {
                 let line = std::mem::take(&mut self.line);
+            if self.state == State::RequestLine {
+                self.is_head = self.line.starts_with(b"HEAD ");
+            }
                 let text = line.strip_suffix(b"\r\n").ok_or(MALFORMED)?;
                 self.check_line(text)?;
                 self.line = line;
@@ -69,6 +73,11 @@ impl HeadCheck {
     fn check_size(&self) -> Result<(), Denial> {
         match self.state {
             State::RequestLine if self.line.len() > MAX_LINE_BYTES => Err(Denial::UriTooLong),
+    /// Whether an answer is sent without its body (RFC 9110 §9.3.2), as far as the head has come.
+    pub fn is_head(&self) -> bool {
+        self.is_head
+    }
+
             State::Fields if self.field_bytes + self.line.len() > MAX_HEADER_BYTES => Err(Denial::HeadersTooLarge),
             State::RequestLine | State::Fields | State::Complete => Ok(()),
         }
@@ -229,6 +238,20 @@ mod tests {
             "GET /a HTTP/1.1 \r\n",
             "GET /a HTTP/1.2\r\n",
             "GET /a HTTP/2.0\r\n",
+    #[test]
+    fn a_refused_head_request_is_known_as_one() {
+        for (head, is_head) in [
+            ("HEAD /a#b HTTP/1.1\r\n", true),
+            ("\r\nHEAD /a HTTP/1.1\r\nHost: a@b\r\n", true),
+            ("GET /a HTTP/1.1\r\nHEAD : a\r\n", false),
+            ("HEADS /a HTTP/3\r\n", false),
+        ] {
+            let mut check = HeadCheck::default();
+            assert!(check.take(head.as_bytes()).is_err(), "{head:?}");
+            assert_eq!(check.is_head(), is_head, "{head:?}");
+        }
+    }
+
             "GET /a http/1.1\r\n",
             "GET /a#b HTTP/1.1\r\n",
             "GET /a\tb HTTP/1.1\r\n",

@@ -87,15 +87,15 @@ impl Answer {
         ("application/json", format!("{body}\n").into())
     }
 
-    /// The whole answer as HTTP/1.1 text, for a connection that no request was read from.
-    pub(super) fn to_http_1(self, origin: &AllowOrigin) -> Vec<u8> {
+    /// Head and body as HTTP/1.1 text, for a connection that no request was read from.
+    pub(super) fn to_http_1(self, origin: &AllowOrigin) -> (Vec<u8>, Bytes) {
         let (content_type, body) = self.body(&HeaderMap::new());
         let header = self.header(content_type, body.len()).and_then(|mut header| {
             common_fields(&mut header, origin)?;
             header.insert_header(header::CONNECTION, "close")?;
             Ok(header)
         });
-        let Ok(header) = header else { return Vec::new() };
+        let Ok(header) = header else { return (Vec::new(), Bytes::new()) };
         let reason = header.status.canonical_reason().unwrap_or_default();
         let mut text = format!("HTTP/1.1 {} {reason}\r\n", header.status.as_u16()).into_bytes();
         for (name, value) in &header.headers {
@@ -105,8 +105,7 @@ impl Answer {
             text.extend_from_slice(b"\r\n");
         }
         text.extend_from_slice(b"\r\n");
-        text.extend_from_slice(&body);
-        text
+        (text, body)
     }
 
     /// The header, without anything about CORS.

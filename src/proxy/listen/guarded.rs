@@ -52,7 +52,7 @@ impl<S: IO> Guarded<S> {
     }
 
     /// Makes the answer to a refused head, and counts and logs it.
-    fn refuse(&self, denial: Denial) -> Vec<u8> {
+    fn refuse(&self, denial: Denial, is_head: bool) -> Vec<u8> {
         self.shared.metrics.count(Outcome::Denied, denial.reason());
         if let Some(access_log) = &self.shared.access_log {
             let client = self.stream.get_socket_digest().and_then(|digest| digest.peer_addr().map(ToString::to_string));
@@ -69,7 +69,12 @@ impl<S: IO> Guarded<S> {
                 self.shared.metrics.log_lines_dropped.inc();
             }
         }
-        Answer::from(denial).to_http_1(&self.shared.gate.load().cors_of(&HeaderMap::new()))
+        let origin = self.shared.gate.load().cors_of(&HeaderMap::new());
+        let (mut answer, body) = Answer::from(denial).to_http_1(&origin);
+        if !is_head {
+            answer.extend_from_slice(&body);
+        }
+        answer
     }
 
     fn poll_refusal(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -103,7 +108,8 @@ impl<S: IO> AsyncRead for Guarded<S> {
             }
             Err(denial) => {
                 buf.set_filled(before);
-                let answer = this.refuse(denial);
+                let is_head = check.is_head();
+                let answer = this.refuse(denial, is_head);
                 this.reading = Reading::Refused { answer, sent: 0 };
                 this.poll_refusal(cx)
             }
