@@ -144,6 +144,9 @@ impl MediaFilter {
     }
 
     /// Builds the request to the storage from nothing: the presigned URL, and the client's fields that are allowed.
+        // `upstream_request_filter` builds the request from nothing: there is nothing to strip, and a `Connection`
+        // that nominates odd fields is no reason to hang up.
+        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
     /// Leaves a request alone that was not granted here.
     ///
     /// # Errors
