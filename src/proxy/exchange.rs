@@ -46,7 +46,9 @@ pub(super) enum Replacement {
     /// It was sent; the storage's body is read to its end, up to a bound.
     Sent {
         /// Bytes of the storage's body thrown away.
-        discarded: usize,
+        bytes: usize,
+        /// Pieces that came since ours was sent.
+        pieces: usize,
     },
 }
 

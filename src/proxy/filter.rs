@@ -28,6 +28,10 @@ const CONTINUE: bool = false;
 /// Bytes of a storage's error body that are read and thrown away to keep its connection.
 const MAX_DISCARDED_BYTES: usize = 64 * 1024;
 
+/// Pieces of it that are read at least: Pingora filters up to five before it writes the first, and an error among
+/// them takes our own answer with it.
+const MIN_DISCARDED_PIECES: usize = 8;
+
 /// A write to a client that makes no headway for so long ends the transfer.
 const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -144,9 +148,6 @@ impl MediaFilter {
     }
 
     /// Builds the request to the storage from nothing: the presigned URL, and the client's fields that are allowed.
-        // `upstream_request_filter` builds the request from nothing: there is nothing to strip, and a `Connection`
-        // that nominates odd fields is no reason to hang up.
-        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy::preserve();
     /// Leaves a request alone that was not granted here.
     ///
     /// # Errors
@@ -236,13 +237,14 @@ impl MediaFilter {
         match &mut exchange.replacement {
             Replacement::None => {}
             Replacement::Pending(ours) => {
-                let discarded = body.as_ref().map_or(0, Bytes::len);
+                let bytes = body.as_ref().map_or(0, Bytes::len);
                 *body = Some(std::mem::take(ours));
-                exchange.replacement = Replacement::Sent { discarded };
+                exchange.replacement = Replacement::Sent { bytes, pieces: 0 };
             }
-            Replacement::Sent { discarded } => {
-                *discarded += body.take().map_or(0, |body| body.len());
-                if *discarded > MAX_DISCARDED_BYTES {
+            Replacement::Sent { bytes, pieces } => {
+                *bytes += body.take().map_or(0, |body| body.len());
+                *pieces += 1;
+                if *bytes > MAX_DISCARDED_BYTES && *pieces > MIN_DISCARDED_PIECES {
                     return Error::e_explain(ErrorType::InternalError, "the storage's error body has no end");
                 }
             }
