@@ -2,6 +2,10 @@
 
 mod cuts;
 mod forwarding;
+mod hygiene;
+mod memory;
 mod operations;
+mod refusals;
+mod requests;
 mod signing;
 mod support;

@@ -139,7 +139,8 @@ pub fn raw(address: SocketAddr, request: impl AsRef<[u8]>) -> Response {
     let request = request.as_ref();
     let mut connection = Connection::open(address);
     connection.send(request);
-    connection.read(request.starts_with(b"HEAD ")).expect("an answer")
+    let answer = connection.read(request.starts_with(b"HEAD "));
+    answer.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(&request[..request.len().min(200)])))
 }
 
 /// Sends a request with `Host` and `Connection: close`.

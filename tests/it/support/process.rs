@@ -129,14 +129,14 @@ impl Mediagate {
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    /// Calls the control listener with the tests' API key and a JSON body.
+    /// Calls the control listener with the tests' API key and a JSON body, for the app `demo`.
     pub fn control(&self, method: &str, path: &str, body: &Value) -> super::client::Response {
         let body = body.to_string();
         super::client::raw(
             self.control,
             format!(
                 "{method} {path} HTTP/1.1\r\nHost: control\r\nConnection: close\r\napikey: {API_KEY}\r\n\
-                 Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+                 appId: demo\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
                 body.len()
             ),
         )
