@@ -213,10 +213,14 @@ fn a_body_that_the_storage_breaks_off_is_not_passed_off_as_whole() {
             let end = client.0.read_to_end(&mut all);
             let text = String::from_utf8_lossy(&all).to_ascii_lowercase();
             assert!(!text.ends_with("\r\n0\r\n\r\n"), "{framing} {part:?} {version}: {text}");
-            let is_visible = text.starts_with("http/1.1 502")
-                || text.contains("\r\ncontent-length: 1000\r\n")
-                || text.contains("\r\ntransfer-encoding: chunked\r\n")
-                || end.is_err();
+            // HTTP/1.0 knows no chunks: there it takes a reset.
+            let is_visible = match version {
+                "1.1" => {
+                    text.contains("\r\ncontent-length: 1000\r\n") || text.contains("\r\ntransfer-encoding: chunked\r\n")
+                }
+                _ => text.contains("\r\ncontent-length: 1000\r\n") || end.is_err(),
+            };
+            let is_visible = is_visible || text.starts_with("http/1.1 502");
             assert!(is_visible, "{framing} {part:?} {version}: {text}");
         }
     }
