@@ -127,6 +127,8 @@ pub(crate) struct Verifier {
     /// Claims of tokens whose signature held, for algorithms where checking it costs more than a look-up.
     /// Never a decision: time and restrictions are checked again on every request.
     verified: Cache<Box<str>, Arc<Claims<'static>>, ByBytes>,
+    /// Whether any key has such an algorithm: without one, looking up costs a hash of every token for nothing.
+    remembers: bool,
     hits: AtomicU64,
     misses: AtomicU64,
 }
@@ -165,7 +167,8 @@ impl Verifier {
     pub(crate) fn new(keys: Vec<(VerifyingKey, Exclusive)>, time: TimeRules, uid_case: UidCase) -> Verifier {
         // The cache is sized by bytes; the estimate of entries only shapes its tables.
         let verified = Cache::with_weighter(1024, CACHE_BYTES, ByBytes);
-        Verifier { keys, time, uid_case, verified, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+        let remembers = keys.iter().any(|(key, _)| !key.alg().is_hmac());
+        Verifier { keys, time, uid_case, verified, remembers, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
     }
 
     /// Returns the claims of `compact`, a JWS in compact form. `now` is since the UNIX epoch.
@@ -179,7 +182,9 @@ impl Verifier {
         scratch: &'a mut Scratch,
         now: Duration,
     ) -> Result<Verified<'a>, VerifyError> {
-        if let Some(claims) = self.verified.get(compact) {
+        if self.remembers
+            && let Some(claims) = self.verified.get(compact)
+        {
             self.hits.fetch_add(1, Ordering::Relaxed);
             claims.check_time(now, self.time)?;
             return Ok(Verified::Before(claims));
