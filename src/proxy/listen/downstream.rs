@@ -79,6 +79,9 @@ impl Drop for Downstream {
         if self.slot.resets_on_close() {
             // RST instead of FIN: what the kernel has not sent is gone.
             let _ = SockRef::from(self.stream.get_ref()).set_linger(Some(Duration::ZERO));
+        } else if !self.stream.buffer().is_empty() {
+            // Pingora drops a connection whose exchange failed, and with it what was written and not flushed.
+            let _ = self.stream.get_ref().try_write(self.stream.buffer());
         }
     }
 }
