@@ -178,8 +178,9 @@ fn is_plain(fields: &HeaderMap) -> bool {
 /// Returns the fields of the storage's answer that go to the client, and what the gate adds about its content.
 ///
 /// A field that stands twice is left out: two lengths or two types cannot both be true.
-pub fn response_fields(storage: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
-    let mut fields = Vec::with_capacity(RESPONSE_FIELDS.len() + 2);
+pub fn response_fields(storage: &HeaderMap) -> HeaderMap {
+    // With room for what every answer has, so that it does not grow.
+    let mut fields = HeaderMap::with_capacity(2 * RESPONSE_FIELDS.len());
     let is_chunked = storage.contains_key(header::TRANSFER_ENCODING);
     for name in RESPONSE_FIELDS {
         // RFC 9112 §6.3: with both, the length is not the body's.
@@ -188,21 +189,20 @@ pub fn response_fields(storage: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
         }
         let mut values = storage.get_all(&name).iter();
         if let (Some(value), None) = (values.next(), values.next()) {
-            fields.push((name, value.clone()));
+            fields.insert(name, value.clone());
         }
     }
-    let content_type = fields.iter().find(|(name, _)| name == header::CONTENT_TYPE);
-    let safe = match content_type {
-        Some((_, value)) => value.to_str().is_ok_and(is_passive),
+    let safe = match fields.get(header::CONTENT_TYPE) {
+        Some(value) => value.to_str().is_ok_and(is_passive),
         None => {
-            fields.push((header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream")));
+            fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
             true
         }
     };
     if !safe {
-        fields.push((header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment")));
+        fields.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
         let sandbox = HeaderValue::from_static("default-src 'none'; sandbox");
-        fields.push((header::CONTENT_SECURITY_POLICY, sandbox));
+        fields.insert(header::CONTENT_SECURITY_POLICY, sandbox);
     }
     fields
 }

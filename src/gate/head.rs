@@ -57,11 +57,19 @@ impl HeadCheck {
             let end = bytes.iter().position(|byte| *byte == b'\n');
             let (part, rest) = bytes.split_at(end.map_or(bytes.len(), |end| end + 1));
             bytes = rest;
+            if self.state == State::RequestLine && self.line.is_empty() {
+                self.is_head = part.starts_with(b"HEAD ");
+            }
+            self.check_size(self.line.len() + part.len())?;
+            // Most lines come whole: they are read where they are.
+            if end.is_some() && self.line.is_empty() {
+                self.check_line(part.strip_suffix(b"\r\n").ok_or(MALFORMED)?)?;
+                continue;
+            }
             self.line.extend_from_slice(part);
             if self.state == State::RequestLine {
                 self.is_head = self.line.starts_with(b"HEAD ");
             }
-            self.check_size()?;
             if end.is_some() {
                 let line = std::mem::take(&mut self.line);
                 let text = line.strip_suffix(b"\r\n").ok_or(MALFORMED)?;
@@ -78,10 +86,11 @@ impl HeadCheck {
         self.is_head
     }
 
-    fn check_size(&self) -> Result<(), Denial> {
+    /// The current line has come to `len` bytes.
+    fn check_size(&self, len: usize) -> Result<(), Denial> {
         match self.state {
-            State::RequestLine if self.line.len() > MAX_LINE_BYTES => Err(Denial::UriTooLong),
-            State::Fields if self.field_bytes + self.line.len() > MAX_HEADER_BYTES => Err(Denial::HeadersTooLarge),
+            State::RequestLine if len > MAX_LINE_BYTES => Err(Denial::UriTooLong),
+            State::Fields if self.field_bytes + len > MAX_HEADER_BYTES => Err(Denial::HeadersTooLarge),
             State::RequestLine | State::Fields | State::Complete => Ok(()),
         }
     }
@@ -132,7 +141,7 @@ impl HeadCheck {
             return Err(Denial::MethodNotAllowed);
         }
         // A fragment is never sent (RFC 9110 §7.1); a parser that drops it reads another path.
-        if target.bytes().any(|byte| byte < 0x21 || byte == 0x7f || byte == b'#') {
+        if any(target.as_bytes(), |byte| (byte < 0x21) | (byte == 0x7f) | (byte == b'#')) {
             return Err(MALFORMED);
         }
         // What the parser behind would refuse is refused here, where it is answered, counted and logged as ours.
@@ -156,7 +165,7 @@ impl HeadCheck {
         if name.is_empty() || !name.iter().copied().all(is_token) {
             return Err(MALFORMED);
         }
-        if value.iter().any(|byte| (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f) {
+        if any(value, |byte| ((byte < 0x20) & (byte != b'\t')) | (byte == 0x7f)) {
             return Err(MALFORMED);
         }
         // Only spaces and tabs are left to trim: a return or form feed at either end was refused with the rest.
@@ -186,6 +195,11 @@ impl HeadCheck {
         }
         Ok(())
     }
+}
+
+/// Whether one of `bytes` is `bad`. Looks at all of them, because several at once are quicker than up to the first.
+fn any(bytes: &[u8], bad: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(false, |found, byte| found | bad(*byte))
 }
 
 /// A character of a token (RFC 9110 §5.6.2).

@@ -226,8 +226,7 @@ impl Gate {
                 return Err(GateError::DuplicateApp(id.to_string()));
             }
         }
-        let hosts = options.hosts.into_iter().map(|host| host.to_ascii_lowercase()).collect();
-        Ok(Gate { apps, hosts, freshness: options.freshness, cors: options.cors })
+        Ok(Gate { apps, hosts: options.hosts, freshness: options.freshness, cors: options.cors })
     }
 
     /// Returns where to fetch the requested file, or why the request is refused.
@@ -303,7 +302,7 @@ impl Gate {
     fn check_host(&self, request: &Parts) -> Result<(), Denial> {
         match extract::host(request)? {
             _ if self.hosts.is_empty() => Ok(()),
-            Some(host) if self.hosts.contains(&host) => Ok(()),
+            Some(host) if self.hosts.iter().any(|served| served.eq_ignore_ascii_case(host)) => Ok(()),
             _ => Err(Denial::UnknownHost),
         }
     }

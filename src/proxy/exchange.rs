@@ -16,7 +16,7 @@ use crate::restrictions::Subject;
 
 /// The `CTX` of a request that passes the gate.
 pub struct Exchange {
-    pub(super) shared: Shared,
+    pub(super) shared: Arc<Shared>,
     pub(super) slot: Option<Arc<Slot>>,
     pub(super) started: Option<Started>,
     /// Set by *admit*; `upstream_peer` only reads it, because a retry calls it again.
@@ -57,6 +57,7 @@ pub(super) struct Started {
     pub(super) wall: SystemTime,
     pub(super) at: Instant,
     pub(super) method: &'static str,
+    /// Only for the log.
     pub(super) client: Option<String>,
     pub(super) _in_flight: InFlight,
 }
@@ -71,7 +72,7 @@ pub(super) struct End {
 }
 
 impl Exchange {
-    pub(super) fn new(shared: Shared) -> Exchange {
+    pub(super) fn new(shared: Arc<Shared>) -> Exchange {
         Exchange {
             shared,
             slot: SLOT.try_with(Arc::clone).ok(),
@@ -161,5 +162,31 @@ fn rfc3339(time: SystemTime) -> String {
     let (date, seconds) = (crate::gate::calendar_date(since.as_secs() / 86_400), since.as_secs() % 86_400);
     let (hour, minute, second, milli) = (seconds / 3600, seconds / 60 % 60, seconds % 60, since.subsec_millis());
     let (year, month, day) = date;
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
+    // By hand: the formatting machinery takes longer than the rest of a log line.
+    let mut text = String::with_capacity(24);
+    let numbers = [(year, 4, '-'), (month, 2, '-'), (day, 2, 'T'), (hour, 2, ':'), (minute, 2, ':'), (second, 2, '.')];
+    for (number, digits, after) in numbers.into_iter().chain([(u64::from(milli), 3, 'Z')]) {
+        for place in (0..digits).rev() {
+            text.push(char::from(b'0' + (number / 10_u64.pow(place) % 10) as u8));
+        }
+        text.push(after);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_rfc_3339_has_them() {
+        for (millis, expected) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_827_696_007, "2000-02-29T12:34:56.007Z"),
+            (1_795_267_467_042, "2026-11-21T13:24:27.042Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(rfc3339(SystemTime::UNIX_EPOCH + Duration::from_millis(millis)), expected);
+        }
+    }
 }

@@ -2,19 +2,21 @@
 //!
 //! No rule is here. What is refused, forwarded or passed back is decided in [`gate`](crate::gate).
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header;
+use http::header::{self, HeaderValue};
+use http::uri::PathAndQuery;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::HttpPeer;
 use pingora::proxy::{FailToProxy, Session};
 use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
-use pingora::{Error, ErrorSource, ErrorType, Result};
+use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 
 use super::Shared;
 use super::exchange::{End, Exchange, Replacement, Started};
-use super::respond::{Answer, common_fields, respond, respond_options};
+use super::respond::{Answer, common_fields, respond, respond_options, response};
 use crate::gate::forward::{self, StorageAnswer, StorageFailure};
 use crate::gate::{Decision, Denial, Now};
 use crate::metrics::Outcome;
@@ -48,18 +50,19 @@ const CUT: &str = "the subject was restricted";
 /// through the gate is your `request_filter`'s choice: the other methods leave alone what did not.
 #[derive(Debug, Clone)]
 pub struct MediaFilter {
-    shared: Shared,
+    /// One count for each request, not one for each part.
+    shared: Arc<Shared>,
 }
 
 impl MediaFilter {
     /// Returns a filter over `shared`.
     pub fn new(shared: Shared) -> MediaFilter {
-        MediaFilter { shared }
+        MediaFilter { shared: Arc::new(shared) }
     }
 
     /// Returns the context of a new request.
     pub fn exchange(&self) -> Exchange {
-        Exchange::new(self.shared.clone())
+        Exchange::new(Arc::clone(&self.shared))
     }
 
     /// Tells the connection that a request head is there.
@@ -82,7 +85,7 @@ impl MediaFilter {
             wall: now.wall,
             at: now.monotonic,
             method: method_label(&request.method),
-            client: session.client_addr().map(ToString::to_string),
+            client: self.shared.access_log.as_ref().and_then(|_| session.client_addr().map(ToString::to_string)),
             _in_flight: self.shared.metrics.enter(),
         });
         exchange.origin = gate.cors_of(&request.headers);
@@ -161,13 +164,20 @@ impl MediaFilter {
     ) -> Result<()> {
         let Some(target) = exchange.target.as_ref() else { return Ok(()) };
         let client = session.req_header();
-        let mut request = RequestHeader::build(client.method.clone(), target.path_and_query().as_bytes(), Some(8))?;
-        request.insert_header(header::HOST, target.host())?;
+        let no_target = |_| "the presigned path is no request target";
+        let path_and_query = PathAndQuery::try_from(target.path_and_query());
+        let host = HeaderValue::from_str(target.host());
+        // Made of parts: it does without Pingora's second map, which only keeps how names were spelt.
+        let mut request = http::Request::new(()).into_parts().0;
+        request.method = client.method.clone();
+        request.uri = path_and_query.explain_err(ErrorType::InvalidHTTPHeader, no_target)?.into();
+        request.headers.reserve(8);
+        request.headers.insert(header::HOST, host.explain_err(ErrorType::InvalidHTTPHeader, |_| "no host")?);
         for (name, value) in forward::request_fields(&client.headers) {
-            request.insert_header(name, value)?;
+            request.headers.insert(name, value.clone());
         }
         exchange.asked = forward::Asked::of(&request.headers);
-        *upstream_request = request;
+        *upstream_request = request.into();
         Ok(())
     }
 
@@ -208,7 +218,8 @@ impl MediaFilter {
         }
         let answer = match forward::storage_answer(status, &upstream_response.headers, exchange.asked) {
             StorageAnswer::Content | StorageAnswer::NotModified => {
-                return pass_on(session, upstream_response, exchange);
+                pass_on(session, upstream_response, exchange);
+                return Ok(());
             }
             StorageAnswer::RangeNotSatisfiable => Answer::RANGE_NOT_SATISFIABLE,
             StorageAnswer::PreconditionFailed => Answer::PRECONDITION_FAILED,
@@ -314,21 +325,17 @@ fn ends_with_connection(session: &Session) -> bool {
 }
 
 /// Copies the storage's answer to the client, without what is the storage's own business.
-fn pass_on(session: &Session, upstream: &mut ResponseHeader, exchange: &Exchange) -> Result<()> {
-    let mut response = ResponseHeader::build(upstream.status, Some(16))?;
-    for (name, value) in forward::response_fields(&upstream.headers) {
-        response.insert_header(name, value)?;
-    }
+fn pass_on(session: &Session, upstream: &mut ResponseHeader, exchange: &Exchange) {
+    let mut fields = forward::response_fields(&upstream.headers);
     // Without a length the body is chunked, as Pingora has said on the storage's header already; for HTTP/1.0, which
     // knows no chunks, it ends with the connection.
-    let has_length = response.headers.contains_key(header::CONTENT_LENGTH);
+    let has_length = fields.contains_key(header::CONTENT_LENGTH);
     let knows_chunks = session.req_header().version == http::Version::HTTP_11;
     if !has_length && upstream.headers.contains_key(header::TRANSFER_ENCODING) && knows_chunks {
-        response.insert_header(header::TRANSFER_ENCODING, "chunked")?;
+        fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    common_fields(&mut response, &exchange.origin)?;
-    *upstream = response;
-    Ok(())
+    common_fields(&mut fields, &exchange.origin);
+    *upstream = response(upstream.status, fields);
 }
 
 /// Puts `answer` in place of the storage's answer, on the storage's own stream so that its connection is kept.
@@ -340,17 +347,17 @@ fn replace(session: &Session, upstream: &mut ResponseHeader, exchange: &mut Exch
     if !is_head && (!has_body || matches!(upstream.status.as_u16(), 101 | 204 | 304)) {
         return Error::e_explain(ErrorType::HTTPStatus(answer.status), "the storage's answer is not passed on");
     }
-    let mut response = answer.header(content_type, body.len())?;
+    let mut fields = answer.fields(content_type, body.len());
     if answer.status == 416
         && let Some(range) = upstream.headers.get(header::CONTENT_RANGE)
     {
-        response.insert_header(header::CONTENT_RANGE, range)?;
+        fields.insert(header::CONTENT_RANGE, range.clone());
     }
-    common_fields(&mut response, &exchange.origin)?;
+    common_fields(&mut fields, &exchange.origin);
     if !is_head {
         exchange.replacement = Replacement::Pending(body);
     }
-    *upstream = response;
+    *upstream = response(answer.status(), fields);
     Ok(())
 }
 

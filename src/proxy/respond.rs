@@ -1,7 +1,8 @@
 //! Answers that the gate gives by itself: a status, a code, a message, and the fields that every answer has.
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap};
+use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderValue};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
@@ -12,6 +13,9 @@ use crate::gate::{Connection, Denial};
 /// What a script on another site may read of an answer.
 const EXPOSED: &str =
     "accept-ranges, content-disposition, content-length, content-range, etag, last-modified, retry-after";
+
+/// Fields that an answer has at most, so that no map grows.
+const ROOM: usize = 16;
 
 /// An answer with a body of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,15 +94,12 @@ impl Answer {
     /// Head and body as HTTP/1.1 text, for a connection that no request was read from.
     pub(super) fn to_http_1(self, origin: &AllowOrigin) -> (Vec<u8>, Bytes) {
         let (content_type, body) = self.body(&HeaderMap::new());
-        let header = self.header(content_type, body.len()).and_then(|mut header| {
-            common_fields(&mut header, origin)?;
-            header.insert_header(header::CONNECTION, "close")?;
-            Ok(header)
-        });
-        let Ok(header) = header else { return (Vec::new(), Bytes::new()) };
-        let reason = header.status.canonical_reason().unwrap_or_default();
-        let mut text = format!("HTTP/1.1 {} {reason}\r\n", header.status.as_u16()).into_bytes();
-        for (name, value) in &header.headers {
+        let mut fields = self.fields(content_type, body.len());
+        common_fields(&mut fields, origin);
+        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        let reason = self.status().canonical_reason().unwrap_or_default();
+        let mut text = format!("HTTP/1.1 {} {reason}\r\n", self.status).into_bytes();
+        for (name, value) in &fields {
             text.extend_from_slice(name.as_str().as_bytes());
             text.extend_from_slice(b": ");
             text.extend_from_slice(value.as_bytes());
@@ -108,25 +109,30 @@ impl Answer {
         (text, body)
     }
 
-    /// The header, without anything about CORS.
-    pub(super) fn header(self, content_type: &str, body_len: usize) -> Result<ResponseHeader> {
-        let mut response = ResponseHeader::build(self.status, Some(12))?;
-        response.insert_header(header::CONTENT_TYPE, content_type)?;
-        response.insert_header(header::CONTENT_LENGTH, body_len)?;
-        response.insert_header(header::CACHE_CONTROL, "no-store")?;
+    pub(super) fn status(self) -> StatusCode {
+        StatusCode::from_u16(self.status).expect("every answer here has a status from 400 to 599")
+    }
+
+    /// The fields, without anything about CORS.
+    pub(super) fn fields(self, content_type: &'static str, body_len: usize) -> HeaderMap {
+        let mut fields = HeaderMap::with_capacity(ROOM);
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        fields.insert(header::CONTENT_LENGTH, body_len.into());
+        let mut insert = |name, value| fields.insert(name, HeaderValue::from_static(value));
+        insert(header::CACHE_CONTROL, "no-store");
         if let Some(challenge) = self.challenge {
-            response.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+            insert(header::WWW_AUTHENTICATE, challenge);
         }
         if matches!(self.status, 502..=504) {
-            response.insert_header(header::RETRY_AFTER, "5")?;
+            insert(header::RETRY_AFTER, "5");
         }
         if self.status == 405 {
-            response.insert_header(header::ALLOW, "GET, HEAD, OPTIONS")?;
+            insert(header::ALLOW, "GET, HEAD, OPTIONS");
         }
         if content_type.starts_with("text/html") {
-            response.insert_header(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'")?;
+            insert(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'");
         }
-        Ok(response)
+        fields
     }
 }
 
@@ -140,36 +146,48 @@ fn asks_for_page(request: &HeaderMap) -> bool {
 }
 
 /// Adds what every answer has.
-pub(super) fn common_fields(response: &mut ResponseHeader, origin: &AllowOrigin) -> Result<()> {
-    if !response.headers.contains_key(header::CACHE_CONTROL) {
-        response.insert_header(header::CACHE_CONTROL, "private")?;
+pub(super) fn common_fields(fields: &mut HeaderMap, origin: &AllowOrigin) {
+    let of = HeaderValue::from_static;
+    if !fields.contains_key(header::CACHE_CONTROL) {
+        fields.insert(header::CACHE_CONTROL, of("private"));
     }
-    response.insert_header(header::REFERRER_POLICY, "no-referrer")?;
-    response.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
+    fields.insert(header::REFERRER_POLICY, of("no-referrer"));
+    fields.insert(header::X_CONTENT_TYPE_OPTIONS, of("nosniff"));
     match origin {
-        AllowOrigin::Any => response.insert_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, "*")?,
-        AllowOrigin::One(origin) => {
-            response.insert_header(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin)?;
-            response.insert_header(header::VARY, "Origin")?;
+        AllowOrigin::Any => {
+            fields.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, of("*"));
         }
-        AllowOrigin::Nobody => response.insert_header(header::VARY, "Origin")?,
+        AllowOrigin::One(origin) => {
+            fields.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+            fields.insert(header::VARY, of("Origin"));
+        }
+        AllowOrigin::Nobody => {
+            fields.insert(header::VARY, of("Origin"));
+        }
     }
     if *origin != AllowOrigin::Nobody {
-        response.insert_header(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED)?;
+        fields.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, of(EXPOSED));
     }
-    Ok(())
+}
+
+/// Returns a header made of parts: it does without Pingora's second map, which only keeps how names were spelt.
+pub(super) fn response(status: StatusCode, fields: HeaderMap) -> ResponseHeader {
+    let mut parts = http::Response::new(()).into_parts().0;
+    parts.status = status;
+    parts.headers = fields;
+    parts.into()
 }
 
 /// Sends `answer` as the whole response.
 pub(super) async fn respond(session: &mut Session, answer: Answer, origin: &AllowOrigin) -> Result<()> {
     let (content_type, body) = answer.body(&session.req_header().headers);
-    let mut response = answer.header(content_type, body.len())?;
-    common_fields(&mut response, origin)?;
+    let mut fields = answer.fields(content_type, body.len());
+    common_fields(&mut fields, origin);
     if answer.connection == Connection::Close {
         session.set_keepalive(None);
     }
     let has_body = session.req_header().method != http::Method::HEAD;
-    session.write_response_header(Box::new(response), !has_body).await?;
+    session.write_response_header(Box::new(response(answer.status(), fields)), !has_body).await?;
     if has_body {
         session.write_response_body(Some(body), true).await?;
     }
@@ -178,17 +196,18 @@ pub(super) async fn respond(session: &mut Session, answer: Answer, origin: &Allo
 
 /// Answers `OPTIONS`: a CORS preflight (Fetch standard), or a plain question for the methods.
 pub(super) async fn respond_options(session: &mut Session, origin: &AllowOrigin) -> Result<()> {
-    let mut response = ResponseHeader::build(204, Some(10))?;
-    response.insert_header(header::ALLOW, "GET, HEAD, OPTIONS")?;
-    response.insert_header(header::CACHE_CONTROL, "no-store")?;
+    let mut fields = HeaderMap::with_capacity(ROOM);
+    let mut insert = |name, value| fields.insert(name, HeaderValue::from_static(value));
+    insert(header::ALLOW, "GET, HEAD, OPTIONS");
+    insert(header::CACHE_CONTROL, "no-store");
     if *origin != AllowOrigin::Nobody {
-        response.insert_header(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS")?;
-        response.insert_header(
+        insert(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, OPTIONS");
+        insert(
             header::ACCESS_CONTROL_ALLOW_HEADERS,
             "authorization, fat, range, if-match, if-none-match, if-modified-since, if-range, if-unmodified-since",
-        )?;
-        response.insert_header(header::ACCESS_CONTROL_MAX_AGE, "7200")?;
+        );
+        insert(header::ACCESS_CONTROL_MAX_AGE, "7200");
     }
-    common_fields(&mut response, origin)?;
-    session.write_response_header(Box::new(response), true).await
+    common_fields(&mut fields, origin);
+    session.write_response_header(Box::new(response(StatusCode::NO_CONTENT, fields)), true).await
 }
