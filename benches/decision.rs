@@ -24,7 +24,7 @@ use mediagate::gate::Algorithm;
 use mediagate::restrictions::{RestrictionSet, Subject};
 
 use cases::{ALGORITHMS, Fixture, Seen, Stream, VerifyStream};
-use children::Counted;
+use children::{Counted, Filling};
 use stats::{Samples, grouped};
 
 #[global_allocator]
@@ -245,22 +245,25 @@ fn print_lookups(sizes: &[usize], lookups: &Lookups, instructions: &children::In
     println!("\n{} users in turn. Instructions: 10,000 restricted.\n", grouped(LOOKUPS as u64));
 }
 
-/// Returns, for each size that could be measured, the most bytes that a user takes.
+/// Returns, for each size that could be measured, the bytes that a user takes.
 fn print_memory(sizes: &[usize]) -> Vec<(usize, f64)> {
-    println!("### Memory of the restriction set\n");
-    println!("| restricted users | bytes each (allocated) | bytes each (resident) | peak while loading, bytes each |");
-    println!("| ---: | ---: | ---: | ---: |");
+    println!("### Memory of the restriction set, bytes for each restricted user\n");
+    println!("| restricted users | allocated | resident | resident after one snapshot | peak while loading it |");
+    println!("| ---: | ---: | ---: | ---: | ---: |");
     let mut measured = Vec::new();
     for size in sizes.iter().copied().filter(|size| *size > 0) {
-        match children::memory(size) {
-            Some([allocated, resident, peak]) => {
+        let (changes, snapshot) = (children::memory(size, Filling::Changes), children::memory(size, Filling::Snapshot));
+        let size_text = grouped(size as u64);
+        match changes.zip(snapshot) {
+            Some(([allocated, resident, _], [_, after, peak])) => {
                 measured.push((size, allocated.max(resident)));
-                println!("| {} | {allocated:.1} | {resident:.1} | {peak:.0} |", grouped(size as u64));
+                println!("| {size_text} | {allocated:.1} | {resident:.1} | {after:.1} | {peak:.0} |");
             }
-            None => println!("| {} | n/a | n/a | n/a |", grouped(size as u64)),
+            None => println!("| {size_text} | n/a | n/a | n/a | n/a |"),
         }
     }
-    println!("\nEach in a process of its own. The peak holds the event with every user's name as well.\n");
+    println!("\nEach in a process of its own, filled change by change, then with one snapshot. A snapshot names every");
+    println!("user; glibc keeps some of what its names took, to be used again.\n");
     measured
 }
 

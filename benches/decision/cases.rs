@@ -18,7 +18,7 @@ use mediagate::gate::{
     Addressing, Algorithm, AppFolder, AppOptions, Credentials, Decision, Endpoint, Gate, GateOptions, Now, S3Options,
     S3Storage, TimeRules, VerifyingKey,
 };
-use mediagate::restrictions::{Effect, Event, RestrictionSet, Scope};
+use mediagate::restrictions::{Change, Effect, Event, RestrictionSet, Scope};
 use mediagate::secret::Secret;
 use sha2::Sha256;
 
@@ -29,6 +29,9 @@ pub(crate) const APP: &str = "demo";
 pub(crate) const ALGORITHMS: [Algorithm; 4] = [Algorithm::HS256, Algorithm::ES256, Algorithm::EdDSA, Algorithm::RS256];
 
 const SECRET: &str = "8c1f7f0d4a5b4e6c9d2e3f405162738495a6b7c8d9eafb0c1d2e3f4051627384";
+
+/// What the sets hash identities with.
+const SET_KEY: [u64; 2] = [0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210];
 
 /// Tokens in turn of which each has been seen before.
 const HOT: usize = 64;
@@ -153,10 +156,24 @@ pub(crate) fn filled(users: usize, fixture: &Fixture) -> RestrictionSet {
 }
 
 pub(crate) fn filled_at(users: usize, now: Instant) -> RestrictionSet {
-    let set = RestrictionSet::new([0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210], now);
-    let user = |n| (Scope::User { app: APP.into(), uid: restricted_uid(n) }, Effect::Deactivated);
-    set.apply(Event::Snapshot { seq: users as u64, entries: (0..users).map(user).collect() }, now);
+    let set = RestrictionSet::new(SET_KEY, now);
+    set.apply(Event::Snapshot { seq: users as u64, entries: (0..users).map(restricted).collect() }, now);
     set
+}
+
+/// The same, one user after the other.
+pub(crate) fn filled_by_changes(users: usize, now: Instant) -> RestrictionSet {
+    let set = RestrictionSet::new(SET_KEY, now);
+    set.apply(Event::Snapshot { seq: 0, entries: Vec::new() }, now);
+    for n in 0..users {
+        let (scope, effect) = restricted(n);
+        set.apply(Event::Change(Change { seq: n as u64 + 1, scope, effect, in_force: true }), now);
+    }
+    set
+}
+
+fn restricted(n: usize) -> (Scope, Effect) {
+    (Scope::User { app: APP.into(), uid: restricted_uid(n) }, Effect::Deactivated)
 }
 
 #[expect(clippy::disallowed_methods, reason = "a bench is a shell: time comes in here")]

@@ -130,10 +130,20 @@ impl Drop for Instructions {
     }
 }
 
+/// How a set is filled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Filling {
+    /// Change by change.
+    Changes,
+    /// With one snapshot.
+    Snapshot,
+}
+
 /// Bytes for each of `users` restricted users: allocated, resident, and resident at the peak.
-pub(crate) fn memory(users: usize) -> Option<[f64; 3]> {
+pub(crate) fn memory(users: usize, filling: Filling) -> Option<[f64; 3]> {
     let exe = std::env::current_exe().ok()?;
-    let output = Command::new(exe).args([MEMORY, &users.to_string()]).stdin(Stdio::null()).output().ok()?;
+    let filling = if filling == Filling::Changes { "changes" } else { "snapshot" };
+    let output = Command::new(exe).args([MEMORY, &users.to_string(), filling]).stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let numbers: Vec<f64> = text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
     numbers.try_into().ok()
@@ -144,7 +154,7 @@ pub(crate) fn run_if_child() -> bool {
     let args: Vec<String> = std::env::args().collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         [_, COUNT, name, rounds, file] => count(name, rounds.parse().expect("a number"), file),
-        [_, MEMORY, users] => measure_memory(users.parse().expect("a number")),
+        [_, MEMORY, users, filling] => measure_memory(users.parse().expect("a number"), filling),
         _ => return false,
     }
     true
@@ -182,10 +192,16 @@ fn count(name: &str, rounds: usize, file: &str) {
     }
 }
 
-fn measure_memory(users: usize) {
+fn measure_memory(users: usize, filling: &str) {
     let before = status("VmRSS:");
     let mut set = None;
-    let count = alloc::count(|| set = Some(cases::filled_at(users, Instant::now())));
+    let count = alloc::count(|| {
+        set = Some(if filling == "changes" {
+            cases::filled_by_changes(users, Instant::now())
+        } else {
+            cases::filled_at(users, Instant::now())
+        });
+    });
     let (after, peak) = (status("VmRSS:"), status("VmHWM:"));
     black_box(set);
     let each = |bytes: i64| bytes as f64 / users as f64;
