@@ -11,6 +11,8 @@
 
 #[path = "proxy/bare.rs"]
 mod bare;
+#[path = "proxy/buffered.rs"]
+mod buffered;
 #[path = "proxy/children.rs"]
 mod children;
 #[path = "proxy/gate.rs"]
@@ -76,16 +78,24 @@ fn main() {
         &format!("1 KiB objects, {} tokens in turn", many.len()),
         &many,
         &[
-            ("bare Pingora proxy", &bare),
+            ("bare Pingora proxy, buffered as the gate is", &bare),
             ("gate, access log to /dev/null", &gate),
             ("gate, no access log", &quiet),
             ("bare Pingora, its own service and defaults", &service),
         ],
     );
     let few = Requests::admitted(1_000, "small");
-    bench.compare("1 KiB objects, 1,000 tokens in turn", &few, &[("bare Pingora proxy", &bare), ("gate", &gate)]);
+    bench.compare(
+        "1 KiB objects, 1,000 tokens in turn",
+        &few,
+        &[("bare Pingora proxy, buffered as the gate is", &bare), ("gate", &gate)],
+    );
     let large = Requests::admitted(1_000, "large");
-    bench.compare("1 MiB objects, 1,000 tokens in turn", &large, &[("bare Pingora proxy", &bare), ("gate", &gate)]);
+    bench.compare(
+        "1 MiB objects, 1,000 tokens in turn",
+        &large,
+        &[("bare Pingora proxy, buffered as the gate is", &bare), ("gate", &gate)],
+    );
     bench.compare("Refused: bad signature", &Requests::forged(10_000), &[("gate", &gate)]);
     bench.compare("Refused: deactivated user", &Requests::deactivated(10_000), &[("gate", &gate)]);
 

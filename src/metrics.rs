@@ -1,6 +1,5 @@
 //! Every metric with its unit and labels, declared together. Labels are from fixed sets: no client text.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use prometheus::{
@@ -178,24 +177,8 @@ impl Metrics {
         }
     }
 
-    /// Counts a request as in flight until the returned guard is dropped.
-    pub fn enter(self: &Arc<Metrics>) -> InFlight {
-        self.in_flight.inc();
-        InFlight(self.in_flight.clone())
-    }
-
     /// Records how long a decision took.
     pub fn decided(&self, took: Duration) {
         self.decision_seconds.observe(took.as_secs_f64());
-    }
-}
-
-/// A request that is being answered.
-#[derive(Debug)]
-pub struct InFlight(IntGauge);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }

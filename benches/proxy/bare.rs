@@ -1,7 +1,6 @@
 //! Pingora without a gate: every request goes to one storage, and nothing is looked at.
 
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,13 +9,12 @@ use pingora::Result;
 use pingora::apps::ServerApp;
 use pingora::modules::http::HttpModules;
 use pingora::prelude::HttpPeer;
-use pingora::protocols::l4::stream::Stream;
-use pingora::protocols::{GetSocketDigest, SocketDigest};
 use pingora::proxy::{HttpProxy, ProxyHttp, Session, http_proxy_service};
 use pingora::server::Server;
 use pingora::server::configuration::ServerConf;
 use tokio::net::TcpListener;
 
+use crate::buffered::Buffered;
 use crate::children::{runtime, threads};
 
 /// A proxy that only forwards.
@@ -53,7 +51,7 @@ fn conf() -> ServerConf {
     ServerConf { threads: threads(), max_retries: 3, upstream_keepalive_pool_size: 512, ..ServerConf::default() }
 }
 
-/// Serves as the gate does: an accept loop and a runtime of one's own around Pingora's proxy.
+/// Serves as the gate does: an accept loop, a runtime and a write buffer of one's own around Pingora's proxy.
 pub(crate) fn run(upstream: SocketAddr) {
     runtime().block_on(async {
         let mut proxy = HttpProxy::new(Bare { upstream }, Arc::new(conf()));
@@ -65,11 +63,7 @@ pub(crate) fn run(upstream: SocketAddr) {
         let (_never, shutdown) = tokio::sync::watch::channel(false);
         loop {
             let Ok((stream, client)) = listener.accept().await else { continue };
-            let _ = stream.set_nodelay(true);
-            let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
-            let _ = digest.peer_addr.set(Some(client.into()));
-            let mut stream = Stream::from(stream);
-            stream.set_socket_digest(digest);
+            let stream = Buffered::new(stream, client);
             let (proxy, shutdown) = (Arc::clone(&proxy), shutdown.clone());
             tokio::spawn(async move { proxy.process_new(Box::new(stream), &shutdown).await });
         }

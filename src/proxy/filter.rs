@@ -85,9 +85,9 @@ impl MediaFilter {
             wall: now.wall,
             at: now.monotonic,
             method: method_label(&request.method),
-            client: self.shared.access_log.as_ref().and_then(|_| session.client_addr().map(ToString::to_string)),
-            _in_flight: self.shared.metrics.enter(),
+            client: session.client_addr().and_then(|client| client.as_inet()).copied(),
         });
+        self.shared.metrics.in_flight.inc();
         exchange.origin = gate.cors_of(&request.headers);
         exchange.generation = self.shared.restrictions.generation();
         let decision = gate.admit(request, &self.shared.restrictions, now);

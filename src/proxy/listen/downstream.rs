@@ -1,10 +1,11 @@
 //! The client's TCP connection: buffered writes, a short queue in the kernel, and a close that can throw the queue
 //! away.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,9 +25,6 @@ use crate::proxy::transfer::Slot;
 /// Enough for a response's header and a small body to leave in one system call.
 const WRITE_BUFFER: usize = 4096;
 
-/// Reads without an answer before what is buffered is sent.
-const IDLE_READS: u8 = 2;
-
 /// Bytes that may wait unsent in the kernel: what a cut transfer has left to throw away, and what a slow client costs.
 const UNSENT: u32 = 256 * 1024;
 
@@ -36,8 +34,8 @@ pub(crate) struct Downstream {
     stream: BufWriter<TcpStream>,
     digest: Arc<SocketDigest>,
     slot: Arc<Slot>,
-    /// How often in a row there was nothing to read while something waited to be written.
-    idle_reads: u8,
+    /// Whether there was nothing to read since something was last written.
+    is_idle: bool,
 }
 
 impl Downstream {
@@ -52,7 +50,7 @@ impl Downstream {
             stream: BufWriter::with_capacity(WRITE_BUFFER, stream),
             digest: Arc::new(digest),
             slot,
-            idle_reads: 0,
+            is_idle: false,
         }
     }
 
@@ -64,9 +62,10 @@ impl Downstream {
         if self.stream.buffer().is_empty() {
             return;
         }
-        if self.idle_reads < IDLE_READS {
-            self.idle_reads += 1;
-            cx.waker().wake_by_ref();
+        if !std::mem::replace(&mut self.is_idle, true) {
+            // Looks again once this thread has seen what has arrived meanwhile. Waking the task at once would rouse
+            // another thread, which costs more than the system call that is saved.
+            let _ = pin!(tokio::task::yield_now()).poll(cx);
             return;
         }
         // An error is found by the next write.
@@ -98,7 +97,7 @@ impl AsyncRead for Downstream {
 
 impl AsyncWrite for Downstream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.idle_reads = 0;
+        self.is_idle = false;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
@@ -107,7 +106,7 @@ impl AsyncWrite for Downstream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.idle_reads = 0;
+        self.is_idle = false;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 

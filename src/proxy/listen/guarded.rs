@@ -6,6 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use http::HeaderMap;
@@ -18,11 +19,10 @@ use pingora::protocols::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::access_log::Entry;
+use crate::access_log::{Entry, Timestamp};
 use crate::gate::{Denial, HeadCheck, Progress};
 use crate::metrics::Outcome;
 use crate::proxy::Shared;
-use crate::proxy::exchange::rfc3339_now;
 use crate::proxy::respond::Answer;
 use crate::proxy::transfer::Slot;
 
@@ -55,9 +55,10 @@ impl<S: IO> Guarded<S> {
     fn refuse(&self, denial: Denial, is_head: bool) -> Vec<u8> {
         self.shared.metrics.count(Outcome::Denied, denial.reason());
         if let Some(access_log) = &self.shared.access_log {
-            let client = self.stream.get_socket_digest().and_then(|digest| digest.peer_addr().map(ToString::to_string));
+            let digest = self.stream.get_socket_digest();
+            let client = digest.and_then(|digest| digest.peer_addr()?.as_inet().copied());
             let entry = Entry {
-                time: rfc3339_now(),
+                time: now(),
                 client,
                 method: "-",
                 status: denial.status(),
@@ -195,4 +196,10 @@ impl<S: IO> GetSocketDigest for Guarded<S> {
     fn get_socket_digest(&self) -> Option<Arc<SocketDigest>> {
         self.stream.get_socket_digest()
     }
+}
+
+/// The time now, for a log line.
+#[expect(clippy::disallowed_methods, reason = "the shell is where time comes in")]
+fn now() -> Timestamp {
+    Timestamp(SystemTime::now())
 }
