@@ -58,6 +58,8 @@ pub struct Metrics {
     pub response_bytes: IntCounter,
     /// `mediagate_requests_in_flight`.
     pub in_flight: IntGauge,
+    /// `mediagate_feed_events_total`: what the restriction feed delivered, by what became of it.
+    pub feed_events: IntCounterVec,
     /// `mediagate_log_lines_dropped_total`: access log lines that nobody took in time.
     pub log_lines_dropped: IntCounter,
     restrictions: IntGaugeVec,
@@ -132,6 +134,11 @@ impl Metrics {
             ),
             response_bytes: counter("mediagate_response_bytes_total", "Bytes of bodies sent to clients."),
             in_flight: gauge("mediagate_requests_in_flight", "Requests that are being answered."),
+            feed_events: counters(
+                "mediagate_feed_events_total",
+                "What the restriction feed delivered, by what became of it.",
+                &["event"],
+            ),
             log_lines_dropped: counter(
                 "mediagate_log_lines_dropped_total",
                 "Access log lines dropped because standard error took them too slowly.",

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-pub use change::{Applied, Change, Effect, Event, Restricted, Scope, ScopeKind};
+pub use change::{Applied, Change, Effect, Entry, Event, Restricted, Scope, ScopeKind};
 pub use tables::ScopeId;
 use tables::Tables;
 
@@ -23,6 +23,13 @@ use tables::Tables;
 ///
 /// A feed that delivers in order settles as it goes, so this is reached only by one that does not.
 const MAX_UNSETTLED: usize = 1 << 20;
+
+/// How far ahead of everything that was heard a `seq` may be: a source takes one after the other, so more is a mistake
+/// or an attack, and believing it would make every true change look old.
+const MAX_AHEAD: u64 = 1 << 24;
+
+/// Entries that room is made for before they come, whatever a source announces.
+const MAX_EXPECTED: usize = 1 << 25;
 
 /// Whom a token speaks for, ready to be looked up: what an admitted request keeps to be checked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +52,15 @@ struct Order {
     settled: Option<u64>,
     /// The newest `seq` applied to a scope and effect, above `settled` only.
     unsettled: HashMap<(ScopeId, bool), u64>,
+    /// A state that is arriving in parts.
+    arriving: Option<Tables>,
+}
+
+impl Order {
+    /// Whether no source that is in order can have come to `seq`.
+    fn is_absurd(&self, seq: u64) -> bool {
+        self.settled.is_some_and(|settled| seq.saturating_sub(settled) > MAX_AHEAD)
+    }
 }
 
 /// The set of restrictions that a node holds.
@@ -81,7 +97,7 @@ impl RestrictionSet {
             key,
             epoch,
             tables: ArcSwap::from_pointee(Tables::with_capacity(0)),
-            order: Mutex::new(Order { settled: None, unsettled: HashMap::new() }),
+            order: Mutex::new(Order { settled: None, unsettled: HashMap::new(), arriving: None }),
             generation: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             heard: AtomicU64::new(0),
@@ -156,34 +172,63 @@ impl RestrictionSet {
         let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
         let applied = match event {
             Event::Snapshot { seq, entries } => {
-                let tables = Tables::with_capacity(entries.len());
+                let tables = Tables::with_capacity(entries.len().min(MAX_EXPECTED));
                 for (scope, effect) in &entries {
                     tables.set(scope.kind(), self.id(scope), *effect, true);
                 }
-                self.tables.store(Arc::new(tables));
-                order.settled = Some(seq);
-                order.unsettled.clear();
-                self.applied.store(seq, Ordering::SeqCst);
-                self.generation.fetch_add(1, Ordering::SeqCst);
-                Applied::Yes
+                self.replace(&mut order, tables, seq)
             }
-            Event::Change(change) => self.apply_change(&mut order, &change),
-            Event::Heartbeat { seq } => match order.settled {
-                None => Applied::NeedsSnapshot,
-                Some(settled) if seq > settled => {
-                    order.settled = Some(seq);
-                    order.unsettled.retain(|_, held| *held > seq);
-                    self.applied.store(seq, Ordering::SeqCst);
-                    Applied::Yes
+            Event::SnapshotBegins { expected } => {
+                order.arriving = Some(Tables::with_capacity(expected.min(MAX_EXPECTED)));
+                return Applied::Yes;
+            }
+            Event::SnapshotPart(entries) => {
+                let Some(tables) = &order.arriving else { return Applied::NeedsSnapshot };
+                for Entry { scope, effect, in_force } in &entries {
+                    tables.set(scope.kind(), self.id(scope), *effect, *in_force);
                 }
-                Some(_) => Applied::Yes,
+                // Not heard from: half a state says nothing about how things stand.
+                return Applied::Yes;
+            }
+            Event::SnapshotEnds { seq } => match order.arriving.take() {
+                Some(tables) => self.replace(&mut order, tables, seq),
+                None => Applied::NeedsSnapshot,
             },
+            Event::Change(change) if order.is_absurd(change.seq) => Applied::Absurd,
+            Event::Change(change) => self.apply_change(&mut order, &change),
+            Event::Heartbeat { seq } if order.is_absurd(seq) => Applied::Absurd,
+            Event::Heartbeat { seq } => self.apply_heartbeat(&mut order, seq),
         };
-        if applied != Applied::NeedsSnapshot {
+        if !matches!(applied, Applied::NeedsSnapshot | Applied::Absurd) {
             let heard = now.saturating_duration_since(self.epoch).as_millis() as u64 + 1;
             self.heard.fetch_max(heard, Ordering::SeqCst);
         }
         applied
+    }
+
+    fn replace(&self, order: &mut Order, tables: Tables, seq: u64) -> Applied {
+        self.tables.store(Arc::new(tables));
+        order.settled = Some(seq);
+        order.unsettled.clear();
+        order.arriving = None;
+        self.applied.store(seq, Ordering::SeqCst);
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        Applied::Yes
+    }
+
+    fn apply_heartbeat(&self, order: &mut Order, seq: u64) -> Applied {
+        match order.settled {
+            None => Applied::NeedsSnapshot,
+            Some(settled) if seq > settled => {
+                order.settled = Some(seq);
+                order.unsettled.retain(|_, held| *held > seq);
+                self.applied.store(seq, Ordering::SeqCst);
+                Applied::Yes
+            }
+            // What is held stays: taking restrictions back is for a whole state only.
+            Some(settled) if seq < settled => Applied::NeedsSnapshot,
+            Some(_) => Applied::Yes,
+        }
     }
 
     fn apply_change(&self, order: &mut Order, change: &Change) -> Applied {

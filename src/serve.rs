@@ -96,8 +96,10 @@ impl Gateway {
         let (publisher, local) = feed::local(store.clone());
         let (applied, mut in_force) = watch::channel(0);
         let followed = Arc::clone(&restrictions);
+        let (cases, metrics) = (Arc::clone(&shared.gate), Arc::clone(&shared.metrics));
         let feed_task = tokio::spawn(async move {
-            if let Err(error) = feed::follow(local, &followed, &applied).await {
+            let uid_case = |app: &str| cases.load().uid_case(app).unwrap_or_default();
+            if let Err(error) = feed::follow(local, &followed, uid_case, &metrics, &applied).await {
                 log::error!("{error}");
             }
         });

@@ -1,24 +1,34 @@
 //! Where restrictions come from.
 //!
-//! A feed delivers [`Event`]s; [`follow`] hands them to the set. Requests never wait for either.
+//! A feed delivers [`Event`]s; [`follow`] hands them to the set. Requests never wait for either. On the other side the
+//! control plane's relay writes what its database has committed to a [`Broker`].
 
 #[cfg(feature = "server")]
+mod backoff;
+#[cfg(feature = "server")]
 mod local;
+#[cfg(feature = "server")]
+pub mod wire;
 
 use std::future::Future;
 use std::time::Instant;
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
+#[cfg(feature = "server")]
+pub use backoff::Backoff;
 #[cfg(feature = "server")]
 pub use local::{LocalFeed, LocalPublisher, local};
 
-use crate::restrictions::{Applied, Event, RestrictionSet};
+use crate::gate::{UidCase, normalized_uid};
+use crate::metrics::Metrics;
+use crate::restrictions::{Applied, Change, Entry, Event, RestrictionSet, Scope};
 
 /// A source of restrictions.
 ///
-/// The first event, and the next one after any gap (reconnect, lag, overflow), is a [`Event::Snapshot`]: nothing is
-/// ever skipped silently. Duplicates are allowed. A source that lives sends at least a [`Event::Heartbeat`] a second.
+/// The first event, and the next one after any gap (reconnect, lag, overflow), is a [`Event::Snapshot`] or the
+/// [`Event::SnapshotBegins`] of one in parts: nothing is ever skipped silently. Duplicates are allowed. A source that
+/// lives sends at least a [`Event::Heartbeat`] a second.
 pub trait RestrictionFeed: Send {
     /// Waits for the next event. Cancel-safe: a dropped call loses nothing.
     ///
@@ -27,7 +37,7 @@ pub trait RestrictionFeed: Send {
     /// Only when reconnecting cannot help, such as refused credentials or a source that is gone for good.
     fn next(&mut self) -> impl Future<Output = Result<Event, FeedError>> + Send;
 
-    /// Makes the next event a [`Event::Snapshot`].
+    /// Makes the next event the beginning of a whole state.
     fn resync(&mut self);
 }
 
@@ -36,7 +46,91 @@ pub trait RestrictionFeed: Send {
 #[error("the restriction feed has ended: {0}")]
 pub struct FeedError(pub String);
 
+/// A broker as the relay sees it: a state and the changes that led to it, for nodes to load and to follow.
+///
+/// Everything that is written is written under a condition, so that two relays at once, or one that was held up, spoil
+/// nothing.
+#[cfg(feature = "server")]
+pub trait Broker: Send {
+    /// Returns up to where the broker has everything; `None` when it holds nothing that can be built upon: it is empty,
+    /// has lost a part, or somebody else's numbers are in it.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot be asked.
+    fn position(&mut self) -> impl Future<Output = Result<Option<wire::Position>, BrokerError>> + Send;
+
+    /// Appends `changes`, which follow `after` without a gap. Returned without an error, all of them are kept there.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Moved`] when the broker does not stand at `after`; some of them may have been appended then, and
+    /// after any other error.
+    fn publish(
+        &mut self,
+        after: &wire::Position,
+        changes: &[Change],
+    ) -> impl Future<Output = Result<(), BrokerError>> + Send;
+
+    /// Says that everything up to `at` has been published.
+    ///
+    /// # Errors
+    ///
+    /// [`BrokerError::Moved`] when the broker does not stand at `at`.
+    fn heartbeat(&mut self, at: &wire::Position) -> impl Future<Output = Result<(), BrokerError>> + Send;
+
+    /// Replaces whatever the broker holds by the state at `at`, which comes in `parts`; about `expected` entries.
+    ///
+    /// # Errors
+    ///
+    /// When that did not come to its end: nodes go on with what they have, and no node starts from half of it.
+    fn refill(
+        &mut self,
+        at: &wire::Position,
+        expected: usize,
+        parts: mpsc::Receiver<Vec<Entry>>,
+    ) -> impl Future<Output = Result<(), BrokerError>> + Send;
+}
+
+/// Where nodes say how far they are.
+#[cfg(feature = "server")]
+pub trait Reporter: Send {
+    /// Sends a report; one that is lost is made good by the next.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot be reached.
+    fn report(&mut self, report: &wire::NodeReport) -> impl Future<Output = Result<(), BrokerError>> + Send;
+}
+
+/// What the nodes say, for the control plane.
+#[cfg(feature = "server")]
+pub trait Reports: Send {
+    /// Waits for the next report; reconnects by itself. Cancel-safe: a dropped call loses nothing.
+    fn next(&mut self) -> impl Future<Output = wire::NodeReport> + Send;
+}
+
+/// Why a broker did not do as it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BrokerError {
+    /// It does not stand where it was expected to.
+    #[error("the broker stands elsewhere")]
+    Moved,
+    /// No connection, or it broke.
+    #[error("cannot reach the broker: {0}")]
+    Unreachable(String),
+    /// It answers and does not accept us: wrong credentials, missing rights.
+    #[error("the broker refuses: {0}")]
+    Refused(String),
+    /// It answers with an error that is none of the above.
+    #[error("the broker failed: {0}")]
+    Failed(String),
+}
+
 /// Applies what `feed` delivers to `set` and tells `applied` the newest `seq` in force, until the feed ends.
+///
+/// `uid_case` says how the uids of an app compare; events that came from elsewhere are brought into that form.
 ///
 /// # Errors
 ///
@@ -44,13 +138,56 @@ pub struct FeedError(pub String);
 pub async fn follow(
     mut feed: impl RestrictionFeed,
     set: &RestrictionSet,
+    uid_case: impl Fn(&str) -> UidCase,
+    metrics: &Metrics,
     applied: &watch::Sender<u64>,
 ) -> Result<(), FeedError> {
     loop {
         let event = feed.next().await?;
-        if set.apply(event, Instant::now()) == Applied::NeedsSnapshot {
-            feed.resync();
+        let label = label(&event);
+        let Some(event) = normalized(event, &uid_case) else {
+            metrics.feed_events.with_label_values(&["malformed"]).inc();
+            continue;
+        };
+        match set.apply(event, Instant::now()) {
+            Applied::Yes => metrics.feed_events.with_label_values(&[label]).inc(),
+            Applied::Stale => metrics.feed_events.with_label_values(&["duplicate"]).inc(),
+            Applied::Absurd => metrics.feed_events.with_label_values(&["absurd"]).inc(),
+            Applied::NeedsSnapshot => {
+                metrics.feed_events.with_label_values(&["gap"]).inc();
+                feed.resync();
+            }
         }
         applied.send_replace(set.applied());
     }
+}
+
+fn label(event: &Event) -> &'static str {
+    match event {
+        Event::Snapshot { .. } | Event::SnapshotEnds { .. } => "snapshot",
+        Event::SnapshotBegins { .. } => "snapshot_begun",
+        Event::SnapshotPart(_) => "snapshot_part",
+        Event::Change(_) => "change",
+        Event::Heartbeat { .. } => "heartbeat",
+    }
+}
+
+/// Brings the uids of `event` into the form in which tokens are compared with them; `None` when nothing is left of it.
+fn normalized(event: Event, uid_case: &impl Fn(&str) -> UidCase) -> Option<Event> {
+    let scope = |scope: Scope| match scope {
+        Scope::User { app, uid } => normalized_uid(uid_case(&app), &uid).map(|uid| Scope::User { app, uid }),
+        other => Some(other),
+    };
+    Some(match event {
+        Event::Change(change) => Event::Change(Change { scope: scope(change.scope)?, ..change }),
+        Event::SnapshotPart(entries) => {
+            let entry = |entry: Entry| Some(Entry { scope: scope(entry.scope)?, ..entry });
+            Event::SnapshotPart(entries.into_iter().filter_map(entry).collect())
+        }
+        Event::Snapshot { seq, entries } => {
+            let entry = |(of, effect)| Some((scope(of)?, effect));
+            Event::Snapshot { seq, entries: entries.into_iter().filter_map(entry).collect() }
+        }
+        other => other,
+    })
 }

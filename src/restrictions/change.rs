@@ -110,6 +110,17 @@ pub struct Change {
     pub in_force: bool,
 }
 
+/// A part of a state: one effect on one scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// What it applies to.
+    pub scope: Scope,
+    /// What it does.
+    pub effect: Effect,
+    /// Whether it is in force; `false` takes an earlier part back.
+    pub in_force: bool,
+}
+
 /// What a feed delivers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -119,6 +130,18 @@ pub enum Event {
         seq: u64,
         /// Every restriction in force.
         entries: Vec<(Scope, Effect)>,
+    },
+    /// A state too large for one event begins to arrive; what was held stays in force until it is complete.
+    SnapshotBegins {
+        /// About how many entries it has, so that the tables need not grow; 0 when that is not known.
+        expected: usize,
+    },
+    /// A part of that state. What comes later wins, so a state that changes while it is read can be mended.
+    SnapshotPart(Vec<Entry>),
+    /// The state is complete, with every change up to and including `seq` in it, and replaces what was held.
+    SnapshotEnds {
+        /// The newest change that the state contains.
+        seq: u64,
     },
     /// One change.
     Change(Change),
@@ -136,8 +159,11 @@ pub enum Applied {
     Yes,
     /// Older than what is held for its scope, or a duplicate: nothing changed.
     Stale,
-    /// Nothing can be told from it before a snapshot (none was loaded yet, or too much is out of order).
+    /// Nothing can be told from it before a snapshot: none was loaded yet, too much is out of order, or the source
+    /// says that it never got as far as what is held.
     NeedsSnapshot,
+    /// Its `seq` is so far ahead that no source in order can have come to it: nothing changed.
+    Absurd,
 }
 
 /// Why a subject is restricted.

@@ -135,8 +135,65 @@ fn applied_tells_up_to_where_nothing_is_missing() {
     apply(&set, 7, user("dave"), DEACTIVATED, true);
     set.apply(Event::Heartbeat { seq: 7 }, Instant::now());
     assert_eq!(set.applied(), 7);
-    set.apply(Event::Heartbeat { seq: 4 }, Instant::now());
+    // The source says that it never got as far: only a whole state can tell what holds.
+    assert_eq!(set.apply(Event::Heartbeat { seq: 4 }, Instant::now()), Applied::NeedsSnapshot);
     assert_eq!(set.applied(), 7, "an old heartbeat takes nothing back");
+}
+
+#[test]
+fn a_seq_that_no_source_can_have_come_to_changes_nothing() {
+    let (set, epoch) = set();
+    let later = epoch + Duration::from_secs(1);
+    set.apply(Event::Snapshot { seq: 10, entries: vec![] }, epoch);
+    for seq in [10 + MAX_AHEAD + 1, u64::MAX] {
+        assert_eq!(apply(&set, seq, user("bob"), DEACTIVATED, true), Applied::Absurd);
+        assert_eq!(set.apply(Event::Heartbeat { seq }, later), Applied::Absurd);
+    }
+    check(&set, "bob", None, Ok(()));
+    assert_eq!(set.age(later), Some(Duration::from_secs(1)), "nor was anything heard");
+    assert_eq!(apply(&set, 11, user("bob"), DEACTIVATED, true), Applied::Yes);
+    assert_eq!(set.applied(), 11);
+    // One that is merely wrong holds up its own scope, until the source says how far it really is.
+    assert_eq!(apply(&set, 5000, user("carol"), DEACTIVATED, true), Applied::Yes);
+    assert_eq!(apply(&set, 12, user("dave"), DEACTIVATED, true), Applied::Yes);
+    assert_eq!(set.applied(), 12);
+}
+
+#[test]
+fn a_state_in_parts_is_in_force_when_it_is_complete_and_not_before() {
+    let set = fresh();
+    let entry = |uid: &str, in_force| Entry { scope: user(uid), effect: DEACTIVATED, in_force };
+    apply(&set, 1, user("bob"), DEACTIVATED, true);
+    let generation = set.generation();
+    assert_eq!(set.apply(Event::SnapshotPart(vec![]), Instant::now()), Applied::NeedsSnapshot);
+    assert_eq!(set.apply(Event::SnapshotEnds { seq: 9 }, Instant::now()), Applied::NeedsSnapshot);
+    set.apply(Event::SnapshotBegins { expected: usize::MAX }, Instant::now());
+    set.apply(Event::SnapshotPart(vec![entry("carol", true), entry("dave", true)]), Instant::now());
+    check(&set, "bob", None, Err(Restricted::User));
+    check(&set, "carol", None, Ok(()));
+    assert_eq!(set.generation(), generation);
+    // One that began and never ended leaves nothing behind.
+    set.apply(Event::SnapshotBegins { expected: 0 }, Instant::now());
+    set.apply(Event::SnapshotPart(vec![entry("erin", true), entry("frank", true)]), Instant::now());
+    set.apply(Event::SnapshotPart(vec![entry("erin", false)]), Instant::now());
+    assert_eq!(set.apply(Event::SnapshotEnds { seq: 5 }, Instant::now()), Applied::Yes);
+    for (uid, expected) in
+        [("bob", Ok(())), ("carol", Ok(())), ("dave", Ok(())), ("erin", Ok(())), ("frank", Err(Restricted::User))]
+    {
+        check(&set, uid, None, expected);
+    }
+    assert_eq!((set.applied(), set.len()), (5, 1));
+    assert_eq!(apply(&set, 5, user("frank"), DEACTIVATED, false), Applied::Stale);
+}
+
+#[test]
+fn half_a_state_is_not_heard() {
+    let (set, epoch) = set();
+    set.apply(Event::SnapshotBegins { expected: 1 }, epoch);
+    set.apply(Event::SnapshotPart(vec![]), epoch);
+    assert_eq!(set.age(epoch), None);
+    set.apply(Event::SnapshotEnds { seq: 0 }, epoch);
+    assert_eq!(set.age(epoch), Some(Duration::ZERO));
 }
 
 #[test]

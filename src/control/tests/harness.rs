@@ -67,7 +67,9 @@ impl Gateway {
         let (applied_sender, applied) = watch::channel(0);
         let followed = Arc::clone(&set);
         let follower = tokio::spawn(async move {
-            let _ = feed::follow(feed, &followed, &applied_sender).await;
+            let uid_case = |_: &str| crate::gate::UidCase::default();
+            let metrics = crate::metrics::Metrics::new();
+            let _ = feed::follow(feed, &followed, uid_case, &metrics, &applied_sender).await;
         });
         let apps = apps.iter().map(|(id, uid_case)| app(id, *uid_case)).collect();
         let gate = Gate::new(GateOptions { apps, ..GateOptions::default() }).unwrap();

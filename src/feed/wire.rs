@@ -1,0 +1,294 @@
+//! What travels through a broker: JSON objects of version 1, one for each message.
+//!
+//! ```text
+//! {"v":1,"type":"change","source":"9f2c","seq":7,"scope":"user","app":"acme","uid":"bob","effect":"deactivated","in_force":true}
+//! {"v":1,"type":"change","source":"9f2c","seq":8,"scope":"session","app":"acme","sid":"s1","effect":"issued_before","before":1795267467,"in_force":true}
+//! {"v":1,"type":"heartbeat","source":"9f2c","seq":8}
+//! {"v":1,"type":"snapshot","source":"9f2c","seq":8,"entries":2}
+//! {"v":1,"type":"node","node":"edge-1","source":"9f2c","seq":8,"entries":2,"fresh":true}
+//! ```
+//!
+//! `source` names whose numbers `seq` are. Members that are not known are passed over, a version or type that is not
+//! known makes the message one for somebody else. Outside systems may write these too, so nothing in them is believed
+//! before it is checked.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::restrictions::{Change, Effect, Scope, ScopeKind};
+
+/// Longest message, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 4096;
+
+/// Longest name of an app, user, session or token, in bytes.
+pub const MAX_NAME_BYTES: usize = 512;
+
+/// Longest name of a source or node, in bytes.
+const MAX_LABEL_BYTES: usize = 64;
+
+/// What one message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// One change.
+    Change {
+        /// Whose numbers the `seq` is of.
+        source: String,
+        /// The change.
+        change: Change,
+    },
+    /// Everything up to `seq` has been published.
+    Heartbeat(Position),
+    /// A whole state follows, with everything up to `seq` in it; complete at the next heartbeat.
+    Snapshot {
+        /// Where the state was taken.
+        at: Position,
+        /// About how many entries it has.
+        entries: u64,
+    },
+}
+
+/// How far a source has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    /// Whose numbers these are: a database's id.
+    pub source: String,
+    /// The newest change.
+    pub seq: u64,
+}
+
+/// What a node says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// The node's name.
+    pub node: String,
+    /// The source that its restrictions come from; empty before its first state.
+    pub source: String,
+    /// Everything up to here is in force there.
+    pub seq: u64,
+    /// How many restrictions it holds.
+    pub entries: u64,
+    /// Whether it has heard its feed lately.
+    pub fresh: bool,
+}
+
+/// Why a message is passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// Not what the version says that it is.
+    #[error("malformed")]
+    Malformed,
+    /// A version or type that is not known here.
+    #[error("of an unknown version or type")]
+    Unknown,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Raw<'a> {
+    v: u32,
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    source: Cow<'a, str>,
+    #[serde(default)]
+    seq: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    scope: Option<ScopeLabel>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    app: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uid: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sid: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    jti: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    effect: Option<EffectLabel>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    in_force: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    entries: Option<u64>,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ScopeLabel {
+    App,
+    User,
+    Session,
+    Token,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum EffectLabel {
+    Deactivated,
+    IssuedBefore,
+}
+
+/// Reads one message.
+///
+/// # Errors
+///
+/// Whatever is not a well-formed message of this version.
+pub fn decode(bytes: &[u8]) -> Result<Message, WireError> {
+    if bytes.len() > MAX_MESSAGE_BYTES {
+        return Err(WireError::Malformed);
+    }
+    let raw = match serde_json::from_slice::<Raw<'_>>(bytes) {
+        Ok(raw) => raw,
+        // A later version may have made anything of the other members.
+        Err(_) => return Err(version_of(bytes).map_or(WireError::Malformed, |_| WireError::Unknown)),
+    };
+    if raw.v != 1 {
+        return Err(WireError::Unknown);
+    }
+    if !is_label(&raw.source) {
+        return Err(WireError::Malformed);
+    }
+    let source = raw.source.to_string();
+    match &*raw.kind {
+        "change" => {
+            let change = change(raw).ok_or(WireError::Malformed)?;
+            Ok(Message::Change { source, change })
+        }
+        "heartbeat" => Ok(Message::Heartbeat(Position { source, seq: raw.seq })),
+        "snapshot" => {
+            Ok(Message::Snapshot { at: Position { source, seq: raw.seq }, entries: raw.entries.unwrap_or(0) })
+        }
+        _ => Err(WireError::Unknown),
+    }
+}
+
+/// The version of a message that is one of another version.
+fn version_of(bytes: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Version {
+        v: u64,
+    }
+    serde_json::from_slice::<Version>(bytes).ok().map(|version| version.v).filter(|version| *version != 1)
+}
+
+fn change(raw: Raw<'_>) -> Option<Change> {
+    let app = raw.app.filter(|app| crate::gate::is_app_id(app))?.into_owned();
+    let name = |name: Option<Cow<'_, str>>| name.filter(|name| is_name(name)).map(Cow::into_owned);
+    let scope = match raw.scope? {
+        ScopeLabel::App => Scope::App { app },
+        ScopeLabel::User => Scope::User { app, uid: name(raw.uid)? },
+        ScopeLabel::Session => Scope::Session { app, sid: name(raw.sid)? },
+        ScopeLabel::Token => Scope::Token { app, jti: name(raw.jti)? },
+    };
+    let effect = match raw.effect? {
+        EffectLabel::Deactivated => Effect::Deactivated,
+        EffectLabel::IssuedBefore => Effect::IssuedBefore { before: raw.before? },
+    };
+    Some(Change { seq: raw.seq, scope, effect, in_force: raw.in_force? }).filter(|change| change.seq != 0)
+}
+
+/// Whether `name` can stand for a session or token: 1 to [`MAX_NAME_BYTES`] bytes without control characters.
+pub fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME_BYTES).contains(&name.len()) && !name.chars().any(char::is_control)
+}
+
+/// Whether `label` can name a source or a node: 1 to 64 visible ASCII characters.
+pub fn is_label(label: &str) -> bool {
+    (1..=MAX_LABEL_BYTES).contains(&label.len()) && label.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+/// Writes one message.
+pub fn encode(message: &Message) -> Vec<u8> {
+    let raw = |kind: &'static str, source, seq| Raw {
+        v: 1,
+        kind: Cow::Borrowed(kind),
+        source: Cow::Borrowed(source),
+        seq,
+        scope: None,
+        app: None,
+        uid: None,
+        sid: None,
+        jti: None,
+        effect: None,
+        before: None,
+        in_force: None,
+        entries: None,
+    };
+    let raw = match message {
+        Message::Change { source, change } => with_change(raw("change", source.as_str(), change.seq), change),
+        Message::Heartbeat(at) => raw("heartbeat", &at.source, at.seq),
+        Message::Snapshot { at, entries } => Raw { entries: Some(*entries), ..raw("snapshot", &at.source, at.seq) },
+    };
+    serde_json::to_vec(&raw).expect("numbers and strings are JSON")
+}
+
+fn with_change<'a>(raw: Raw<'a>, change: &'a Change) -> Raw<'a> {
+    let name = |kind| (change.scope.kind() == kind).then(|| Cow::Borrowed(change.scope.parts().1));
+    let (effect, before) = match change.effect {
+        Effect::Deactivated => (EffectLabel::Deactivated, None),
+        Effect::IssuedBefore { before } => (EffectLabel::IssuedBefore, Some(before)),
+    };
+    Raw {
+        scope: Some(match change.scope.kind() {
+            ScopeKind::App => ScopeLabel::App,
+            ScopeKind::User => ScopeLabel::User,
+            ScopeKind::Session => ScopeLabel::Session,
+            ScopeKind::Token => ScopeLabel::Token,
+        }),
+        app: Some(Cow::Borrowed(change.scope.parts().0)),
+        uid: name(ScopeKind::User),
+        sid: name(ScopeKind::Session),
+        jti: name(ScopeKind::Token),
+        effect: Some(effect),
+        before,
+        in_force: Some(change.in_force),
+        ..raw
+    }
+}
+
+/// The name under which a broker keeps the newest change of one effect on one scope: `deactivated/user/acme/bob`. An
+/// app id has no slash, so no two are alike.
+pub fn key(scope: &Scope, effect: Effect) -> String {
+    let effect = match effect {
+        Effect::Deactivated => "deactivated",
+        Effect::IssuedBefore { .. } => "issued_before",
+    };
+    let (app, name) = scope.parts();
+    format!("{effect}/{}/{app}/{name}", scope.kind().label())
+}
+
+#[derive(Serialize, Deserialize)]
+struct RawReport<R> {
+    v: u32,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(flatten)]
+    report: R,
+}
+
+/// Writes a node's report.
+pub fn encode_report(report: &NodeReport) -> Vec<u8> {
+    let raw = RawReport { v: 1, kind: "node".to_owned(), report };
+    serde_json::to_vec(&raw).expect("numbers and strings are JSON")
+}
+
+/// Reads a node's report.
+///
+/// # Errors
+///
+/// Whatever is not a well-formed report of this version.
+pub fn decode_report(bytes: &[u8]) -> Result<NodeReport, WireError> {
+    if bytes.len() > MAX_MESSAGE_BYTES {
+        return Err(WireError::Malformed);
+    }
+    let raw: RawReport<NodeReport> = serde_json::from_slice(bytes).map_err(|_| WireError::Malformed)?;
+    if raw.v != 1 || raw.kind != "node" {
+        return Err(WireError::Unknown);
+    }
+    let report = raw.report;
+    let is_good = is_label(&report.node) && (report.source.is_empty() || is_label(&report.source));
+    if is_good { Ok(report) } else { Err(WireError::Malformed) }
+}
+
+#[cfg(test)]
+mod tests;
