@@ -76,6 +76,8 @@ pub mod secret;
 #[cfg(feature = "proxy")]
 pub mod feed;
 #[cfg(feature = "server")]
+pub mod relay;
+#[cfg(feature = "server")]
 pub mod store;
 
 #[cfg(feature = "server")]

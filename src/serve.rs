@@ -93,7 +93,7 @@ impl Gateway {
         let mut other_tasks = Vec::new();
 
         let store = Store::open(&config.control.store).await?;
-        let (publisher, local) = feed::local(store.clone());
+        let local = feed::local(store.clone());
         let (applied, mut in_force) = watch::channel(0);
         let followed = Arc::clone(&restrictions);
         let (cases, metrics) = (Arc::clone(&shared.gate), Arc::clone(&shared.metrics));
@@ -110,7 +110,8 @@ impl Gateway {
         let listener = listen(config.control.listen, "control.listen")?;
         let control = listener.local_addr()?;
         let gate = Arc::clone(&shared.gate);
-        let state = ControlState::new(store, publisher, in_force, gate, config.control.api_keys);
+        let nodes = Arc::new(control::nodes::Nodes::default());
+        let state = ControlState::new(store, nodes, Some(in_force), gate, config.control.api_keys).await?;
         other_tasks.push(tokio::spawn(control::serve(listener, state, is_down(down.clone()))));
         let metrics = match config.metrics {
             None => None,

@@ -1,146 +1,193 @@
 //! What must survive a restart: the restrictions in force, and the `seq` of the newest change.
 //!
-//! One SQLite file. A change takes the next `seq` in the transaction that makes it, so the numbers have no gaps,
-//! and it is on the disk before [`Store::apply`] returns. Requests for files never come here.
+//! A SQLite file or a PostgreSQL database, with one schema. A change takes the next `seq` in the transaction that makes
+//! it, so the numbers have no gaps, and it is on the disk before [`Store::apply`] returns. Requests for files never come
+//! here.
+
+mod error;
+mod location;
+mod schema;
+mod write;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous};
-use sqlx::{Connection, Row};
-use tokio::sync::Mutex;
+use futures_util::TryStreamExt;
+use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::postgres::PgListener;
+use sqlx::{AnyConnection, AnyPool, Connection, Row};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 
-use crate::restrictions::{Change, Effect, Scope, ScopeKind};
+pub use error::StoreError;
+use location::Dialect;
+pub use location::Location;
 
-/// The schema, step by step; a store's version is the number of steps that were taken. Never edited, only added to.
-const MIGRATIONS: [&str; 1] = ["
-    CREATE TABLE restrictions (
-        app TEXT NOT NULL,
-        scope TEXT NOT NULL,
-        id TEXT NOT NULL,
-        effect TEXT NOT NULL,
-        issued_before BIGINT NOT NULL,
-        seq BIGINT NOT NULL,
-        PRIMARY KEY (app, scope, id, effect)
-    );
-    CREATE TABLE counter (seq BIGINT NOT NULL);
-    INSERT INTO counter (seq) VALUES (0);
-"];
+use crate::feed::Backoff;
+use crate::restrictions::{Change, Effect, Entry, Scope, ScopeKind};
 
-const IMPOSE: &str = "
-    INSERT INTO restrictions (app, scope, id, effect, issued_before, seq) VALUES ($1, $2, $3, $4, $5, $6)
-    ON CONFLICT (app, scope, id, effect)
-    DO UPDATE SET issued_before = excluded.issued_before, seq = excluded.seq
-    WHERE restrictions.issued_before <> excluded.issued_before";
+/// Connections to the database: one writes, the others read beside it.
+const CONNECTIONS: u32 = 4;
 
-const LIFT: &str = "DELETE FROM restrictions WHERE app = $1 AND scope = $2 AND id = $3 AND effect = $4";
+/// How long a call waits for one of them.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a statement waits for another process that holds the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Calls that may wait for the writer.
+const WAITING_CALLS: usize = 1024;
 
-/// SQLite's primary result codes for a damaged file and for one that is no database.
-const CORRUPT_CODES: [i32; 2] = [11, 26];
+/// Changes that one transaction makes at most, unless one call wants more.
+const BATCH: usize = 4000;
 
-/// The embedded store. Clones share it.
+/// Entries in one part of a state.
+const PART: usize = 4096;
+
+/// The store. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    path: PathBuf,
-    /// Every change goes through this one connection, so changes are in one order.
-    writer: Mutex<SqliteConnection>,
-    /// Reads a consistent state beside the writer, however long that takes.
-    reader: Mutex<SqliteConnection>,
+    location: Location,
+    pool: AnyPool,
+    calls: mpsc::Sender<Call>,
+    /// Steps on when something may have been committed, here or by another process that can tell.
+    changed: watch::Sender<u64>,
+    tasks: Vec<JoinHandle<()>>,
 }
 
-/// Why the store cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StoreError {
-    /// The file cannot be read and written.
-    #[error("cannot open the store `{path}`: {cause}")]
-    Open {
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        cause: std::io::Error,
-    },
-    /// The file is no database, or its content does not hold together.
-    #[error(
-        "the store `{path}` is damaged or is no mediagate store ({reason}): restore it from a backup; without it \
-         every deactivation is forgotten"
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A newer version has changed the file in ways that this one does not know.
-    #[error("the store `{path}` has schema {found}, this version knows {known} at most: run the newer mediagate")]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The file's version.
-        found: i64,
-        /// The newest version known here.
-        known: i64,
-    },
-    /// A statement failed: a full disk, a lost file system, another process that keeps the file locked.
-    #[error("the store `{path}` failed: {cause}")]
-    Failed {
-        /// The file.
-        path: PathBuf,
-        /// What the database says.
-        cause: sqlx::Error,
-    },
-}
-
-impl StoreError {
-    fn new(path: &Path, cause: sqlx::Error) -> StoreError {
-        let path = path.to_owned();
-        let code = cause.as_database_error().and_then(|error| error.code()?.parse::<i32>().ok());
-        match code {
-            Some(code) if CORRUPT_CODES.contains(&(code & 0xff)) => {
-                StoreError::Damaged { path, reason: cause.to_string() }
-            }
-            _ => StoreError::Failed { path, cause },
-        }
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
+/// What somebody wants of one effect on one scope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// What it applies to.
+    pub scope: Scope,
+    /// What it does.
+    pub effect: Effect,
+    /// What is to become of it.
+    pub action: Action,
+}
+
+/// What is to become of a restriction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// It comes into force.
+    Impose {
+        /// UNIX seconds at which nothing that it concerns can be alive any more, so that it may be forgotten; `None`
+        /// when that is not known.
+        expires_at: Option<u64>,
+    },
+    /// It is lifted; an [`Effect::IssuedBefore`] whatever its time.
+    Lift,
+    /// It is lifted if it has expired by `now`, in UNIX seconds.
+    Expire {
+        /// The time.
+        now: u64,
+    },
+}
+
+impl Wanted {
+    /// A restriction without an end.
+    pub fn impose(scope: Scope, effect: Effect) -> Wanted {
+        Wanted { scope, effect, action: Action::Impose { expires_at: None } }
+    }
+
+    /// The end of one.
+    pub fn lift(scope: Scope, effect: Effect) -> Wanted {
+        Wanted { scope, effect, action: Action::Lift }
+    }
+}
+
+/// The newest changes after some `seq`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changes {
+    /// These, without a gap; none when there are no newer ones.
+    Kept(Vec<Change>),
+    /// Some of them are no longer kept, or the store never came to that `seq`.
+    Gone,
+}
+
+struct Call {
+    wanted: Vec<Wanted>,
+    answer: oneshot::Sender<Result<Vec<Option<Change>>, Arc<StoreError>>>,
+}
+
 impl Store {
-    /// Opens the store in `path`, for its owner's eyes only where it is made, and brings it to this version's schema.
+    /// Opens the store, makes what is missing and brings it to this version's schema. A new file is for its owner's
+    /// eyes only.
     ///
-    /// The whole file is checked: half a list of deactivated users must not pass for the list.
+    /// A SQLite file is checked whole: half a list of deactivated users must not pass for the list.
     ///
     /// # Errors
     ///
-    /// A file that cannot be opened, is damaged or another program's, or was written by a newer version.
-    pub async fn open(path: &Path) -> Result<Store, StoreError> {
-        // SQLite gives its two side files the permissions of this one.
-        let created = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-        created.map_err(|cause| StoreError::Open { path: path.to_owned(), cause })?;
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .busy_timeout(BUSY_TIMEOUT)
-            .foreign_keys(true);
-        let failed = |error| StoreError::new(path, error);
-        let mut writer = SqliteConnection::connect_with(&options).await.map_err(failed)?;
-        let check: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&mut writer).await.map_err(failed)?;
-        if check != "ok" {
-            return Err(StoreError::Damaged { path: path.to_owned(), reason: check });
+    /// A database that cannot be opened, is damaged or another program's, or was written by a newer version.
+    pub async fn open(location: impl Into<Location>) -> Result<Store, StoreError> {
+        static DRIVERS: Once = Once::new();
+        DRIVERS.call_once(sqlx::any::install_default_drivers);
+        let location = location.into();
+        if let Location::Sqlite(path) = &location {
+            touch(path).map_err(|cause| StoreError::Open { store: location.to_string(), cause })?;
         }
-        migrate(&mut writer, path).await?;
-        let reader = SqliteConnection::connect_with(&options).await.map_err(failed)?;
-        let inner = Inner { path: path.to_owned(), writer: Mutex::new(writer), reader: Mutex::new(reader) };
-        Ok(Store(Arc::new(inner)))
+        let failed = |error| StoreError::new(&location, &error);
+        let dialect = location.dialect();
+        let options: AnyConnectOptions = location.url().parse().map_err(failed)?;
+        // The first by itself: a pool would go on trying what cannot succeed.
+        let mut connection = AnyConnection::connect_with(&options).await.map_err(failed)?;
+        say(&mut connection, dialect).await.map_err(failed)?;
+        check(&mut connection, &location).await?;
+        schema::migrate(&mut connection, &location).await?;
+        connection.close().await.map_err(failed)?;
+        let pool = AnyPoolOptions::new()
+            .max_connections(CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .after_connect(move |connection, _| Box::pin(say(connection, dialect)))
+            .connect_lazy_with(options);
+        let (calls, waiting) = mpsc::channel(WAITING_CALLS);
+        let (changed, _) = watch::channel(0);
+        let mut tasks = vec![tokio::spawn(write_calls(pool.clone(), location.clone(), waiting, changed.clone()))];
+        if dialect == Dialect::Postgres {
+            tasks.push(tokio::spawn(listen(location.url(), changed.clone())));
+        }
+        Ok(Store(Arc::new(Inner { location, pool, calls, changed, tasks })))
+    }
+
+    /// Where it is.
+    pub fn location(&self) -> &Location {
+        &self.0.location
+    }
+
+    /// The name of this store, as events carry it: whose numbers `seq` are.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn source(&self) -> Result<String, StoreError> {
+        let source = sqlx::query_scalar("SELECT id FROM source").fetch_one(&self.0.pool);
+        source.await.map_err(|error| self.failed(&error))
+    }
+
+    /// Gives the store another name: what was numbered under the old one no longer counts.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn rename_source(&self) -> Result<(), StoreError> {
+        let id = schema::random_id().unwrap_or_default();
+        let update = sqlx::query("UPDATE source SET id = $1").bind(id).execute(&self.0.pool);
+        update.await.map(drop).map_err(|error| self.failed(&error))
+    }
+
+    /// Steps on whenever something may have been committed by this process or, on PostgreSQL, by any. A commit of
+    /// another process to a SQLite file is seen by asking [`Store::seq`] only.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.0.changed.subscribe()
     }
 
     /// The `seq` of the newest change; 0 before the first.
@@ -149,94 +196,305 @@ impl Store {
     ///
     /// When the database fails.
     pub async fn seq(&self) -> Result<u64, StoreError> {
-        let mut reader = self.0.reader.lock().await;
-        self.seq_on(&mut reader).await
+        let seq: Result<i64, _> = sqlx::query_scalar("SELECT seq FROM counter").fetch_one(&self.0.pool).await;
+        seq.map(|seq| seq as u64).map_err(|error| self.failed(&error))
     }
 
-    /// Returns the newest `seq` and every restriction in force at that `seq`.
+    /// Returns the changes after `seq`, `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn changes_after(&self, seq: u64, limit: u32) -> Result<Changes, StoreError> {
+        // Nothing new is what is asked about most.
+        if self.seq().await? == seq {
+            return Ok(Changes::Kept(Vec::new()));
+        }
+        let read = async {
+            let mut connection = self.0.pool.acquire().await?;
+            let mut transaction = connection.begin_with(self.0.location.dialect().begin_read()).await?;
+            let newest: i64 = sqlx::query_scalar("SELECT seq FROM counter").fetch_one(&mut *transaction).await?;
+            let rows = sqlx::query(
+                "SELECT seq, app, scope, id, effect, issued_before, in_force FROM changes
+                 WHERE seq > $1 ORDER BY seq LIMIT $2",
+            );
+            let rows = rows.bind(seq.min(i64::MAX as u64) as i64).bind(i64::from(limit));
+            let rows = rows.fetch_all(&mut *transaction).await?;
+            let changes = rows.iter().map(row_change).collect::<Result<Vec<_>, _>>()?;
+            transaction.commit().await?;
+            Ok((newest as u64, changes))
+        };
+        let (newest, changes) = read.await.map_err(|error: sqlx::Error| self.failed(&error))?;
+        let follows = changes.first().map_or(newest == seq, |first| first.seq == seq + 1);
+        Ok(if follows { Changes::Kept(changes) } else { Changes::Gone })
+    }
+
+    /// Begins to read the whole state.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let (begin, begun) = oneshot::channel();
+        let (sender, parts) = mpsc::channel(2);
+        let (pool, location) = (self.0.pool.clone(), self.0.location.clone());
+        tokio::spawn(async move {
+            if let Err(error) = read_state(&pool, location.dialect(), begin, &sender).await {
+                let _ = sender.send(Err(StoreError::new(&location, &error))).await;
+            }
+        });
+        let mut snapshot = Snapshot { seq: 0, expected: 0, parts, location: self.0.location.clone() };
+        match begun.await {
+            Ok((seq, expected)) => {
+                (snapshot.seq, snapshot.expected) = (seq, expected);
+                Ok(snapshot)
+            }
+            Err(_) => match snapshot.next().await {
+                Err(error) => Err(error),
+                Ok(_) => Err(snapshot.broken_off()),
+            },
+        }
+    }
+
+    /// Returns the newest `seq` and every restriction in force at that `seq`: for small states.
     ///
     /// # Errors
     ///
     /// When the database fails.
     pub async fn state(&self) -> Result<(u64, Vec<(Scope, Effect)>), StoreError> {
-        let failed = |error| StoreError::new(&self.0.path, error);
-        let mut reader = self.0.reader.lock().await;
-        // One transaction, so that both see the same moment.
-        let mut transaction = reader.begin().await.map_err(failed)?;
-        let seq = self.seq_on(&mut transaction).await?;
-        let entries = sqlx::query("SELECT app, scope, id, effect, issued_before FROM restrictions")
-            .try_map(|row: SqliteRow| restriction(&row))
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        Ok((seq, entries))
+        let mut snapshot = self.snapshot().await?;
+        let mut entries = Vec::new();
+        while let Some(part) = snapshot.next().await? {
+            entries.extend(part.into_iter().map(|entry| (entry.scope, entry.effect)));
+        }
+        Ok((snapshot.seq, entries))
     }
 
-    /// Makes those changes that alter anything, all of them or none. Returns for each request the change with its
+    /// Makes what is wanted where it alters anything, all of it or nothing. Returns for each the change with its
     /// `seq`, or `None` when it was so already. What is returned is on the disk.
-    ///
-    /// Lifting an [`Effect::IssuedBefore`] lifts it whatever its time.
     ///
     /// # Errors
     ///
     /// When the database fails. Nothing has changed then, unless it failed while it committed: the changes may have
     /// been made in that case, and to ask for them again is safe.
-    pub async fn apply(&self, wanted: Vec<(Scope, Effect, bool)>) -> Result<Vec<Option<Change>>, StoreError> {
-        let failed = |error| StoreError::new(&self.0.path, error);
-        let mut writer = self.0.writer.lock().await;
-        let mut transaction = writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-        let before = self.seq_on(&mut transaction).await?;
-        let mut seq = before;
-        let mut changes = Vec::with_capacity(wanted.len());
-        for (scope, effect, in_force) in wanted {
-            let change = Change { seq: seq + 1, scope, effect: storable(effect), in_force };
-            let altered = alter(&mut transaction, &change).await.map_err(failed)?;
-            seq += u64::from(altered);
-            changes.push(altered.then_some(change));
-        }
-        if seq == before {
-            transaction.rollback().await.map_err(failed)?;
-        } else {
-            let counted = sqlx::query("UPDATE counter SET seq = $1").bind(seq as i64);
-            counted.execute(&mut *transaction).await.map_err(failed)?;
-            transaction.commit().await.map_err(failed)?;
-        }
-        Ok(changes)
+    pub async fn apply(&self, wanted: Vec<Wanted>) -> Result<Vec<Option<Change>>, Arc<StoreError>> {
+        let (answer, answered) = oneshot::channel();
+        let stopped = || {
+            let store = self.0.location.to_string();
+            Arc::new(StoreError::Failed { store, cause: "its writer has stopped".to_owned() })
+        };
+        self.0.calls.send(Call { wanted, answer }).await.map_err(|_| stopped())?;
+        answered.await.map_err(|_| stopped())?
     }
 
-    async fn seq_on(&self, connection: &mut SqliteConnection) -> Result<u64, StoreError> {
-        let seq: i64 = sqlx::query_scalar("SELECT seq FROM counter")
-            .fetch_one(connection)
-            .await
-            .map_err(|error| StoreError::new(&self.0.path, error))?;
-        Ok(seq as u64)
+    /// Restrictions that have expired by `now`, in UNIX seconds, `limit` at most.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn expired(&self, now: u64, limit: u32) -> Result<Vec<Wanted>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT app, scope, id, effect, issued_before FROM restrictions
+             WHERE expires_at > 0 AND expires_at <= $1 ORDER BY expires_at LIMIT $2",
+        );
+        let rows = rows.bind(now.min(i64::MAX as u64) as i64).bind(i64::from(limit)).fetch_all(&self.0.pool).await;
+        let expired = |row: &AnyRow| {
+            let (scope, effect) = row_scope(row)?;
+            Ok(Wanted { scope, effect, action: Action::Expire { now } })
+        };
+        rows.and_then(|rows| rows.iter().map(expired).collect()).map_err(|error: sqlx::Error| self.failed(&error))
+    }
+
+    /// Takes or renews the lease called `name` for `ttl`; returns whether `holder` has it now.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn lease(&self, name: &str, holder: &str, ttl: Duration) -> Result<bool, StoreError> {
+        let take = sqlx::query(self.0.location.dialect().take_lease());
+        let take = take.bind(name).bind(holder).bind(ttl.as_millis() as i64).execute(&self.0.pool).await;
+        take.map(|taken| taken.rows_affected() == 1).map_err(|error| self.failed(&error))
+    }
+
+    /// Gives the lease back, so that the next holder need not wait.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails; the lease ends by itself then.
+    pub async fn release(&self, name: &str, holder: &str) -> Result<(), StoreError> {
+        let release = sqlx::query("UPDATE leases SET until = 0 WHERE name = $1 AND holder = $2");
+        let release = release.bind(name).bind(holder).execute(&self.0.pool).await;
+        release.map(drop).map_err(|error| self.failed(&error))
+    }
+
+    fn failed(&self, error: &sqlx::Error) -> StoreError {
+        StoreError::new(&self.0.location, error)
     }
 }
 
-/// Makes one change; returns whether it altered anything.
-async fn alter(connection: &mut SqliteConnection, change: &Change) -> Result<bool, sqlx::Error> {
-    let (app, id) = change.scope.parts();
-    let scope = change.scope.kind().label();
-    let (effect, issued_before) = match change.effect {
-        Effect::Deactivated => ("deactivated", 0),
-        Effect::IssuedBefore { before } => ("issued_before", before as i64),
+/// A state that is being read.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The newest change in it.
+    pub seq: u64,
+    /// How many entries it has.
+    pub expected: usize,
+    parts: mpsc::Receiver<Result<Option<Vec<Entry>>, StoreError>>,
+    location: Location,
+}
+
+impl Snapshot {
+    /// Returns the next part; `None` when the state is complete. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails: what came so far is not the state.
+    pub async fn next(&mut self) -> Result<Option<Vec<Entry>>, StoreError> {
+        match self.parts.recv().await {
+            Some(part) => part,
+            None => Err(self.broken_off()),
+        }
+    }
+
+    fn broken_off(&self) -> StoreError {
+        StoreError::Failed { store: self.location.to_string(), cause: "reading the state broke off".to_owned() }
+    }
+}
+
+/// Makes the file, for its owner's eyes only: SQLite gives its two side files the permissions of this one.
+fn touch(path: &Path) -> std::io::Result<()> {
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
+}
+
+/// Says what holds for a connection.
+async fn say(connection: &mut AnyConnection, dialect: Dialect) -> Result<(), sqlx::Error> {
+    for setting in dialect.settings() {
+        sqlx::raw_sql(*setting).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Looks at what a database must be before anything is made of it.
+async fn check(connection: &mut AnyConnection, location: &Location) -> Result<(), StoreError> {
+    let (question, good) = match location.dialect() {
+        Dialect::Sqlite => ("PRAGMA quick_check(1)", "ok"),
+        // Any other could not keep every name.
+        Dialect::Postgres => ("SELECT current_setting('server_encoding')", "UTF8"),
     };
-    let query = sqlx::query(if change.in_force { IMPOSE } else { LIFT }).bind(app).bind(scope).bind(id).bind(effect);
-    let query = if change.in_force { query.bind(issued_before).bind(change.seq as i64) } else { query };
-    Ok(query.execute(connection).await?.rows_affected() != 0)
+    let answer: Result<String, _> = sqlx::query_scalar(question).fetch_one(connection).await;
+    let answer = answer.map_err(|error| StoreError::new(location, &error))?;
+    if answer == good {
+        return Ok(());
+    }
+    let reason = match location.dialect() {
+        Dialect::Sqlite => answer,
+        Dialect::Postgres => format!("its encoding is {answer} and must be UTF8"),
+    };
+    Err(StoreError::Damaged { store: location.to_string(), reason })
 }
 
-/// An effect that the database gives back as it took it: times end where a signed number does.
-fn storable(effect: Effect) -> Effect {
-    match effect {
-        Effect::Deactivated => Effect::Deactivated,
-        Effect::IssuedBefore { before } => Effect::IssuedBefore { before: before.min(i64::MAX as u64) },
+/// Answers calls until there is nobody left to call, as many as wait in one transaction.
+async fn write_calls(
+    pool: AnyPool,
+    location: Location,
+    mut waiting: mpsc::Receiver<Call>,
+    changed: watch::Sender<u64>,
+) {
+    while let Some(first) = waiting.recv().await {
+        let mut answers = vec![first.answer];
+        let mut count = first.wanted.len();
+        let mut calls = vec![first.wanted];
+        while count < BATCH
+            && let Ok(call) = waiting.try_recv()
+        {
+            count += call.wanted.len();
+            calls.push(call.wanted);
+            answers.push(call.answer);
+        }
+        let committed = match pool.acquire().await {
+            Ok(mut connection) => write::commit(&mut connection, &location, &calls).await,
+            Err(error) => Err(StoreError::new(&location, &error)),
+        };
+        match committed {
+            Ok(changes) => {
+                changed.send_modify(|times| *times += 1);
+                for (answer, changes) in answers.into_iter().zip(changes) {
+                    let _ = answer.send(Ok(changes));
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for answer in answers {
+                    let _ = answer.send(Err(Arc::clone(&error)));
+                }
+            }
+        }
     }
+}
+
+/// Hears of other processes' commits, from PostgreSQL. Steps on after a reconnect too: something may have been missed.
+async fn listen(url: String, changed: watch::Sender<u64>) {
+    let mut backoff = Backoff::default();
+    loop {
+        let listening = async {
+            let mut listener = PgListener::connect(&url).await?;
+            listener.listen("mediagate").await?;
+            Ok::<_, sqlx::Error>(listener)
+        };
+        if let Ok(mut listener) = listening.await {
+            backoff.reset();
+            loop {
+                changed.send_modify(|times| *times += 1);
+                if !matches!(listener.try_recv().await, Ok(Some(_))) {
+                    break;
+                }
+            }
+        }
+        backoff.pause().await;
+    }
+}
+
+async fn read_state(
+    pool: &AnyPool,
+    dialect: Dialect,
+    begin: oneshot::Sender<(u64, usize)>,
+    parts: &mpsc::Sender<Result<Option<Vec<Entry>>, StoreError>>,
+) -> Result<(), sqlx::Error> {
+    let mut connection = pool.acquire().await?;
+    // One transaction, so that all of it is of one moment.
+    let mut transaction = connection.begin_with(dialect.begin_read()).await?;
+    let seq: i64 = sqlx::query_scalar("SELECT seq FROM counter").fetch_one(&mut *transaction).await?;
+    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM restrictions").fetch_one(&mut *transaction).await?;
+    if begin.send((seq as u64, usize::try_from(count).unwrap_or(0))).is_err() {
+        return Ok(());
+    }
+    let mut rows =
+        sqlx::query("SELECT app, scope, id, effect, issued_before FROM restrictions").fetch(&mut *transaction);
+    let mut part = Vec::with_capacity(PART);
+    while let Some(row) = rows.try_next().await? {
+        let (scope, effect) = row_scope(&row)?;
+        part.push(Entry { scope, effect, in_force: true });
+        if part.len() == PART
+            && parts.send(Ok(Some(std::mem::replace(&mut part, Vec::with_capacity(PART))))).await.is_err()
+        {
+            return Ok(());
+        }
+    }
+    drop(rows);
+    transaction.commit().await?;
+    let _ = parts.send(Ok(Some(part))).await;
+    let _ = parts.send(Ok(None)).await;
+    Ok(())
+}
+
+/// App, kind and name of a scope, as columns have them.
+fn parts_of(scope: &Scope) -> (&str, &'static str, &str) {
+    let (app, id) = scope.parts();
+    (app, scope.kind().label(), id)
 }
 
 /// Reads one row; a label that this version does not know is an error, never a row left out.
-fn restriction(row: &SqliteRow) -> Result<(Scope, Effect), sqlx::Error> {
+fn row_scope(row: &AnyRow) -> Result<(Scope, Effect), sqlx::Error> {
     let (app, id): (String, String) = (row.try_get("app")?, row.try_get("id")?);
     let label: &str = row.try_get("scope")?;
     let kind = ScopeKind::ALL.into_iter().find(|kind| kind.label() == label);
@@ -254,42 +512,14 @@ fn restriction(row: &SqliteRow) -> Result<(Scope, Effect), sqlx::Error> {
     Ok((scope, effect))
 }
 
-fn unknown(column: &str, label: &str) -> sqlx::Error {
-    sqlx::Error::Decode(format!("unknown {column} {label:?}").into())
+fn row_change(row: &AnyRow) -> Result<Change, sqlx::Error> {
+    let (scope, effect) = row_scope(row)?;
+    let in_force = row.try_get::<i64, _>("in_force")? != 0;
+    Ok(Change { seq: row.try_get::<i64, _>("seq")? as u64, scope, effect, in_force })
 }
 
-/// Takes the steps that the store has not taken yet, all of them or none.
-async fn migrate(connection: &mut SqliteConnection, path: &Path) -> Result<(), StoreError> {
-    let failed = |error| StoreError::new(path, error);
-    let damaged = |reason: &str| StoreError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
-    let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'table'")
-        .fetch_all(&mut *transaction)
-        .await
-        .map_err(failed)?;
-    let found: i64 = if tables.iter().any(|table| table == "schema_version") {
-        let version = sqlx::query_scalar("SELECT version FROM schema_version").fetch_optional(&mut *transaction);
-        version.await.map_err(failed)?.ok_or_else(|| damaged("it does not say its version"))?
-    } else if tables.is_empty() {
-        let create = sqlx::raw_sql(
-            "CREATE TABLE schema_version (version BIGINT NOT NULL); INSERT INTO schema_version (version) VALUES (0)",
-        );
-        create.execute(&mut *transaction).await.map_err(failed)?;
-        0
-    } else {
-        return Err(damaged("it is the database of another program"));
-    };
-    let known = MIGRATIONS.len() as i64;
-    if found > known {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known });
-    }
-    let taken = usize::try_from(found).map_err(|_| damaged("its version is negative"))?;
-    for step in &MIGRATIONS[taken..] {
-        sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(failed)?;
-    }
-    let update = sqlx::query("UPDATE schema_version SET version = $1").bind(known);
-    update.execute(&mut *transaction).await.map_err(failed)?;
-    transaction.commit().await.map_err(failed)
+fn unknown(column: &str, label: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("unknown {column} {label:?}").into())
 }
 
 #[cfg(test)]

@@ -19,16 +19,31 @@ const MAX_NAME_BYTES: usize = 64;
 ///
 /// [`ApiError::Invalid`], with what is wrong by member, or for `body` as a whole.
 pub(super) fn member(json: &[u8], field: &str) -> Result<Option<Value>, ApiError> {
+    let [value] = members(json, [field])?;
+    Ok(value)
+}
+
+/// Returns the members `fields` of the object in `json`, which may have no others.
+///
+/// # Errors
+///
+/// As [`member`].
+pub(super) fn members<const N: usize>(json: &[u8], fields: [&str; N]) -> Result<[Option<Value>; N], ApiError> {
     let Ok(Members(members)) = serde_json::from_slice(json) else {
         return Err(ApiError::invalid("body", "The body must be one JSON object."));
     };
     let mut details = Details::new();
-    let mut found = None;
+    let mut found = [const { None }; N];
     for (name, value) in members {
-        if name != field {
-            details.insert(nameable(name), vec![format!("The only field here is {field}.")]);
-        } else if found.replace(value).is_some() {
-            details.insert(name, vec![format!("The {field} field is there twice.")]);
+        match fields.iter().position(|field| *field == name) {
+            None => {
+                let known = if N == 1 { "The only field here is" } else { "The fields here are" };
+                details.insert(nameable(name), vec![format!("{known} {}.", fields.join(", "))]);
+            }
+            Some(at) if found[at].is_some() => {
+                details.insert(name.clone(), vec![format!("The {name} field is there twice.")]);
+            }
+            Some(at) => found[at] = Some(value),
         }
     }
     if details.is_empty() { Ok(found) } else { Err(ApiError::Invalid(details)) }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
-use http::{HeaderMap, header};
+use http::{HeaderMap, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use super::api_key::single;
@@ -50,11 +50,38 @@ impl App {
     }
 }
 
-/// Returns the app of a call and its body; `None` where it is empty.
-pub(super) async fn read(request: Request, gate: &Arc<Gate>) -> Result<(App, Option<Bytes>), ApiError> {
-    if request.uri().query().is_some_and(|query| !query.is_empty()) {
-        return Err(ApiError::invalid("query", "This call has no query parameters."));
+/// The longest that a call may wait for receipts.
+const MAX_WAIT: Duration = Duration::from_secs(30);
+
+/// Refuses a query, where a call has none.
+pub(super) fn no_query(uri: &Uri) -> Result<(), ApiError> {
+    match uri.query() {
+        None | Some("") => Ok(()),
+        Some(_) => Err(ApiError::invalid("query", "This call has no query parameters.")),
     }
+}
+
+/// Returns how long a call is to wait for receipts: `?wait=2s`, `?wait=500ms`, up to 30 seconds.
+pub(super) fn wait(uri: &Uri) -> Result<Option<Duration>, ApiError> {
+    let Some(query) = uri.query().filter(|query| !query.is_empty()) else { return Ok(None) };
+    let Some(value) = query.strip_prefix("wait=") else {
+        return Err(ApiError::invalid("query", "The only query parameter of this call is wait, as in wait=2s."));
+    };
+    let (number, unit) = value.split_at(value.bytes().take_while(u8::is_ascii_digit).count());
+    let unit = [("ms", 1), ("s", 1000)].into_iter().find(|(name, _)| *name == unit).map(|(_, millis)| millis);
+    let millis = number.parse::<u64>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
+    match millis.map(Duration::from_millis).filter(|wait| *wait <= MAX_WAIT) {
+        Some(wait) => Ok(Some(wait)),
+        None => Err(ApiError::invalid("wait", "The wait must be 0 to 30 seconds, written like 2s or 500ms.")),
+    }
+}
+
+/// Returns the app of a call, how long it waits for receipts, and its body; `None` where it is empty.
+pub(super) async fn read(
+    request: Request,
+    gate: &Arc<Gate>,
+) -> Result<(App, Option<Duration>, Option<Bytes>), ApiError> {
+    let wait = wait(request.uri())?;
     let (parts, body) = request.into_parts();
     let app = App::of(&parts.headers, gate)?;
     if parts.headers.contains_key(header::CONTENT_ENCODING) {
@@ -62,12 +89,12 @@ pub(super) async fn read(request: Request, gate: &Arc<Gate>) -> Result<(App, Opt
     }
     let body = collect(body, BODY_TIMEOUT).await?;
     if body.is_empty() {
-        return Ok((app, None));
+        return Ok((app, wait, None));
     }
     if !is_json(&parts.headers) {
         return Err(ApiError::MediaType("The body must be sent with Content-Type: application/json."));
     }
-    Ok((app, Some(body)))
+    Ok((app, wait, Some(body)))
 }
 
 async fn collect(body: Body, limit: Duration) -> Result<Bytes, ApiError> {
@@ -129,6 +156,35 @@ mod tests {
         assert_eq!(collect(sized(MAX_BODY_BYTES), BODY_TIMEOUT).await.map(|body| body.len()), Ok(MAX_BODY_BYTES));
         assert_eq!(collect(sized(MAX_BODY_BYTES + 1), BODY_TIMEOUT).await, Err(ApiError::BodyTooLarge));
         assert_eq!(collect(Body::new(Silent), Duration::ZERO).await, Err(ApiError::BodySlow));
+    }
+
+    #[test]
+    fn a_call_waits_for_as_long_as_it_says_within_bounds() {
+        let check = |query: &str, expected: Option<Option<u64>>| {
+            let uri: Uri = format!("/v3/users{query}").parse().unwrap();
+            assert_eq!(wait(&uri).ok(), expected.map(|millis| millis.map(Duration::from_millis)), "{query}");
+        };
+        check("", Some(None));
+        check("?", Some(None));
+        check("?wait=2s", Some(Some(2000)));
+        check("?wait=500ms", Some(Some(500)));
+        check("?wait=0s", Some(Some(0)));
+        check("?wait=30s", Some(Some(30_000)));
+        for bad in [
+            "?wait",
+            "?wait=",
+            "?wait=2",
+            "?wait=s",
+            "?wait=31s",
+            "?wait=-1s",
+            "?wait=1.5s",
+            "?wait=2s&wait=2s",
+            "?a=1",
+        ] {
+            check(bad, None);
+        }
+        check("?wait=99999999999999999999s", None);
+        check("?wait=18446744073709551615s", None);
     }
 
     #[test]

@@ -8,30 +8,33 @@ mod body;
 mod call;
 mod error;
 mod listener;
+pub mod nodes;
+mod restrictions;
 mod users;
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{Extension, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use axum::{Json, Router};
 use http::{HeaderValue, Version, header};
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 
 pub use api_key::{ApiKey, ApiScope};
 
-use crate::feed::LocalPublisher;
 use crate::gate::Gate;
-use crate::restrictions::{Change, Effect, Scope};
-use crate::store::{Store, StoreError};
-use api_key::ApiKeys;
+use crate::restrictions::Change;
+use crate::store::{Store, StoreError, Wanted};
+use api_key::{ApiKeys, Caller};
 use error::ApiError;
+use nodes::{Node, Nodes, Receipt};
+use users::Data;
 
 /// How many users one call may name.
 pub const MAX_UIDS: usize = 1000;
@@ -46,65 +49,71 @@ pub struct ControlState(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     store: Store,
-    /// Held from the commit to the publication, so that changes are published in the order of their `seq`.
-    publisher: Mutex<LocalPublisher>,
-    applied: watch::Receiver<u64>,
+    source: String,
+    nodes: Arc<Nodes>,
+    /// The newest `seq` in force on this node, where calls wait for that.
+    applied: Option<watch::Receiver<u64>>,
     gate: Arc<ArcSwap<Gate>>,
     api_keys: ApiKeys,
 }
 
+/// What a call has changed.
+#[derive(Debug, PartialEq, Eq)]
+struct Committed {
+    /// For each that was wanted, the change or `None` when it was so already.
+    changes: Vec<Option<Change>>,
+    /// The newest `seq` of the store: all that was wanted is in force where that is.
+    seq: u64,
+    since: Instant,
+}
+
 impl ControlState {
-    /// Takes the store and the publisher of one feed, the newest `seq` in force as [`crate::feed::follow`] tells it,
-    /// the gate for its apps, and the keys that calls are made with.
-    pub fn new(
+    /// Takes the store, what nodes report, the newest `seq` in force as [`crate::feed::follow`] tells it (`None`: calls
+    /// do not wait for this process), the gate for its apps, and the keys that calls are made with.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    pub async fn new(
         store: Store,
-        publisher: LocalPublisher,
-        applied: watch::Receiver<u64>,
+        nodes: Arc<Nodes>,
+        applied: Option<watch::Receiver<u64>>,
         gate: Arc<ArcSwap<Gate>>,
         api_keys: Vec<ApiKey>,
-    ) -> ControlState {
-        let api_keys = ApiKeys::new(api_keys);
-        ControlState(Arc::new(Inner { store, publisher: Mutex::new(publisher), applied, gate, api_keys }))
+    ) -> Result<ControlState, StoreError> {
+        let (source, api_keys) = (store.source().await?, ApiKeys::new(api_keys));
+        Ok(ControlState(Arc::new(Inner { store, source, nodes, applied, gate, api_keys })))
     }
 
     fn gate(&self) -> Arc<Gate> {
         self.0.gate.load_full()
     }
 
-    /// Makes changes and returns, for each that was wanted, the change or `None` when it was so already. All of it is
-    /// in force here then, also what an earlier call has changed.
-    async fn commit(&self, wanted: Vec<(Scope, Effect, bool)>) -> Result<Vec<Option<Change>>, ApiError> {
-        let inner = Arc::clone(&self.0);
-        // A task of its own: a client that hangs up must not leave a change stored and unpublished.
-        let committed = tokio::spawn(async move { inner.store_and_publish(wanted).await }).await;
-        let (changes, seq) = match committed {
-            Ok(Ok(committed)) => committed,
-            Ok(Err(error)) => {
-                log::error!("control: {error}");
-                return Err(ApiError::Store);
-            }
-            Err(error) => {
-                log::error!("control: a change was not made: {error}");
-                return Err(ApiError::Store);
-            }
+    /// Makes changes. All of it is on the disk then and, where this process serves files from its own store, in force
+    /// here, also what an earlier call has changed.
+    async fn commit(&self, wanted: Vec<Wanted>) -> Result<Committed, ApiError> {
+        let store = |error: &dyn std::fmt::Display| {
+            log::error!("control: {error}");
+            ApiError::Store
         };
-        in_force(self.0.applied.clone(), seq, IN_FORCE_TIMEOUT).await?;
-        Ok(changes)
-    }
-}
-
-impl Inner {
-    /// Returns the changes and the newest `seq` of the store.
-    async fn store_and_publish(
-        &self,
-        wanted: Vec<(Scope, Effect, bool)>,
-    ) -> Result<(Vec<Option<Change>>, u64), StoreError> {
-        let publisher = self.publisher.lock().await;
-        let changes = self.store.apply(wanted).await?;
-        for change in changes.iter().flatten() {
-            publisher.publish(change.clone());
+        let changes = self.0.store.apply(wanted).await.map_err(|error| store(&error))?;
+        let since = Instant::now();
+        let newest = changes.iter().flatten().last().map(|change| change.seq);
+        let seq = match newest.filter(|_| changes.iter().all(Option::is_some)) {
+            Some(seq) => seq,
+            // What was so already may still be on its way.
+            None => self.0.store.seq().await.map_err(|error| store(&error))?,
+        };
+        if let Some(applied) = &self.0.applied {
+            in_force(applied.clone(), seq, IN_FORCE_TIMEOUT).await?;
         }
-        Ok((changes, self.store.seq().await?))
+        Ok(Committed { changes, seq, since })
+    }
+
+    /// Waits for the nodes to say that they have what was committed, when the call asks for that.
+    async fn receipt(&self, committed: &Committed, wait: Option<Duration>) -> Option<Receipt> {
+        let wait = wait?;
+        Some(self.0.nodes.receipt(&self.0.source, committed.seq, committed.since, wait).await)
     }
 }
 
@@ -139,7 +148,9 @@ fn router(state: ControlState) -> Router {
     let api = Router::new()
         // `any` first: without it an answer to another method would list those that there are.
         .route("/users", any(not_found).delete(users::deactivate).put(users::reactivate))
-        .route("/users/{uid}", any(not_found).delete(users::delete));
+        .route("/users/{uid}", any(not_found).delete(users::delete))
+        .route("/restrictions", any(not_found).post(restrictions::impose).delete(restrictions::lift))
+        .route("/nodes", any(not_found).get(list_nodes));
     Router::new()
         .nest("/v3", api.clone())
         .nest("/v3.0", api)
@@ -147,6 +158,21 @@ fn router(state: ControlState) -> Router {
         .layer(middleware::from_fn_with_state(state.clone(), authenticate))
         .layer(middleware::from_fn(frame))
         .with_state(state)
+}
+
+/// `GET /nodes`: who serves files, and how far each has come.
+async fn list_nodes(
+    State(state): State<ControlState>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Json<Data<Vec<Node>>>, ApiError> {
+    caller.full_access()?;
+    call::no_query(request.uri())?;
+    let seq = state.0.store.seq().await.map_err(|error| {
+        log::error!("control: {error}");
+        ApiError::Store
+    })?;
+    Ok(Json(Data { data: state.0.nodes.list(&state.0.source, seq, Instant::now()) }))
 }
 
 async fn not_found() -> ApiError {

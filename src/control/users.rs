@@ -4,6 +4,7 @@
 //! be deactivated, and `notFound` never has anything in it.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::PathRejection;
@@ -14,8 +15,10 @@ use serde_json::Value;
 use super::api_key::Caller;
 use super::call::{self, App};
 use super::error::{ApiError, Details};
+use super::nodes::Receipt;
 use super::{ControlState, MAX_UIDS, body};
 use crate::restrictions::{Effect, Scope};
+use crate::store::Wanted;
 
 /// How many wrong items of a list a refusal speaks of.
 const MAX_COMPLAINTS: usize = 10;
@@ -24,27 +27,31 @@ const WELL_FORMED: &str = "must be 1 to 255 visible ASCII characters.";
 
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Data<T> {
-    data: T,
+    pub(super) data: T,
 }
 
 /// The users of a call by what became of them; the empty lists are left out.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Deactivated {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     deactivated_uids: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     already_deactivated_uids: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<Receipt>,
 }
 
 /// The same for the way back.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Reactivated {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reactivated_uids: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     non_deactivated_uids: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<Receipt>,
 }
 
 /// `DELETE /users {"uidsToDeactivate":[…]}`.
@@ -53,9 +60,8 @@ pub(super) async fn deactivate(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Json<Data<Deactivated>>, ApiError> {
-    let (app, uids) = listed(&state, &caller, request, "uidsToDeactivate").await?;
-    let (deactivated_uids, already_deactivated_uids) = set(&state, &caller, app, uids, true).await?;
-    Ok(Json(Data { data: Deactivated { deactivated_uids, already_deactivated_uids } }))
+    let call = listed(&state, &caller, request, "uidsToDeactivate").await?;
+    Ok(Json(Data { data: deactivated(&state, &caller, call).await? }))
 }
 
 /// `PUT /users {"uidsToActivate":[…]}`.
@@ -64,9 +70,9 @@ pub(super) async fn reactivate(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Json<Data<Reactivated>>, ApiError> {
-    let (app, uids) = listed(&state, &caller, request, "uidsToActivate").await?;
-    let (reactivated_uids, non_deactivated_uids) = set(&state, &caller, app, uids, false).await?;
-    Ok(Json(Data { data: Reactivated { reactivated_uids, non_deactivated_uids } }))
+    let call = listed(&state, &caller, request, "uidsToActivate").await?;
+    let (reactivated_uids, non_deactivated_uids, receipt) = set(&state, &caller, call, false).await?;
+    Ok(Json(Data { data: Reactivated { reactivated_uids, non_deactivated_uids, receipt } }))
 }
 
 /// `DELETE /users/{uid}`, with `{"permanent":false}` or nothing.
@@ -77,7 +83,7 @@ pub(super) async fn delete(
     request: Request,
 ) -> Result<Json<Data<Deactivated>>, ApiError> {
     caller.full_access()?;
-    let (app, json) = call::read(request, &state.gate()).await?;
+    let (app, wait, json) = call::read(request, &state.gate()).await?;
     let uid = uid.ok().and_then(|Path(uid)| app.uid(&uid));
     let uid = uid.ok_or_else(|| ApiError::invalid("uid", format!("The uid {WELL_FORMED}")))?;
     let permanent = json.map(|json| body::member(&json, "permanent")).transpose()?.flatten();
@@ -89,23 +95,30 @@ pub(super) async fn delete(
         }
         Some(_) => return Err(ApiError::invalid("permanent", "The permanent field must be true or false.")),
     }
-    let (deactivated_uids, already_deactivated_uids) = set(&state, &caller, app, vec![uid], true).await?;
-    Ok(Json(Data { data: Deactivated { deactivated_uids, already_deactivated_uids } }))
+    Ok(Json(Data { data: deactivated(&state, &caller, UsersCall { app, uids: vec![uid], wait }).await? }))
 }
 
-/// Returns the app of a call and the users in the list `field` of its body, each once.
-async fn listed(
-    state: &ControlState,
-    caller: &Caller,
-    request: Request,
-    field: &str,
-) -> Result<(App, Vec<String>), ApiError> {
+/// Which users a call is about.
+struct UsersCall {
+    app: App,
+    uids: Vec<String>,
+    /// How long it waits for receipts.
+    wait: Option<Duration>,
+}
+
+async fn deactivated(state: &ControlState, caller: &Caller, call: UsersCall) -> Result<Deactivated, ApiError> {
+    let (deactivated_uids, already_deactivated_uids, receipt) = set(state, caller, call, true).await?;
+    Ok(Deactivated { deactivated_uids, already_deactivated_uids, receipt })
+}
+
+/// Returns what a call is about: the users in the list `field` of its body, each once.
+async fn listed(state: &ControlState, caller: &Caller, request: Request, field: &str) -> Result<UsersCall, ApiError> {
     caller.full_access()?;
-    let (app, json) = call::read(request, &state.gate()).await?;
+    let (app, wait, json) = call::read(request, &state.gate()).await?;
     let list = json.map(|json| body::member(&json, field)).transpose()?.flatten();
     let list = list.ok_or_else(|| ApiError::invalid(field, format!("The {field} field is required.")))?;
     let uids = uids(&app, field, list)?;
-    Ok((app, uids))
+    Ok(UsersCall { app, uids, wait })
 }
 
 fn uids(app: &App, field: &str, list: Value) -> Result<Vec<String>, ApiError> {
@@ -137,21 +150,24 @@ fn uids(app: &App, field: &str, list: Value) -> Result<Vec<String>, ApiError> {
 }
 
 /// Deactivates or reactivates users. Returns those for whom that changed something, and the others, once it holds
-/// for every request for a file.
+/// for every request for a file here, with the nodes' receipts where the call waits for them.
 async fn set(
     state: &ControlState,
     caller: &Caller,
-    app: App,
-    uids: Vec<String>,
+    call: UsersCall,
     in_force: bool,
-) -> Result<(Vec<String>, Vec<String>), ApiError> {
-    let scope = |uid: &String| Scope::User { app: app.id.clone(), uid: uid.clone() };
-    let wanted = uids.iter().map(|uid| (scope(uid), Effect::Deactivated, in_force)).collect();
-    let changes = state.commit(wanted).await?;
+) -> Result<(Vec<String>, Vec<String>, Option<Receipt>), ApiError> {
+    let UsersCall { app, uids, wait } = call;
+    let wanted = |uid: &String| {
+        let scope = Scope::User { app: app.id.clone(), uid: uid.clone() };
+        if in_force { Wanted::impose(scope, Effect::Deactivated) } else { Wanted::lift(scope, Effect::Deactivated) }
+    };
+    let committed = state.commit(uids.iter().map(wanted).collect()).await?;
+    let receipt = state.receipt(&committed, wait).await;
     let (changed, unchanged): (Vec<_>, Vec<_>) =
-        uids.into_iter().zip(changes).partition(|(_, change)| change.is_some());
+        uids.into_iter().zip(committed.changes).partition(|(_, change)| change.is_some());
     let done = if in_force { "deactivated" } else { "reactivated" };
     log::info!("control: `{}` {done} {} users of app `{}`", caller.name, changed.len(), app.id);
     let names = |users: Vec<(String, _)>| users.into_iter().map(|(uid, _)| uid).collect();
-    Ok((names(changed), names(unchanged)))
+    Ok((names(changed), names(unchanged), receipt))
 }

@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 #[cfg(feature = "server")]
 pub use backoff::Backoff;
 #[cfg(feature = "server")]
-pub use local::{LocalFeed, LocalPublisher, local};
+pub use local::{LocalFeed, local};
 
 use crate::gate::{UidCase, normalized_uid};
 use crate::metrics::Metrics;

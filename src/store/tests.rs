@@ -1,6 +1,9 @@
 //! Files that are opened, changed, dropped and opened again.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
 use super::*;
 
@@ -15,6 +18,10 @@ fn user(uid: impl Into<String>) -> Scope {
     Scope::User { app: "acme".into(), uid: uid.into() }
 }
 
+fn wish((scope, effect, in_force): (Scope, Effect, bool)) -> Wanted {
+    if in_force { Wanted::impose(scope, effect) } else { Wanted::lift(scope, effect) }
+}
+
 fn file() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mediagate.db");
@@ -26,7 +33,7 @@ fn seqs(changes: &[Option<Change>]) -> Vec<Option<u64>> {
 }
 
 async fn apply(store: &Store, wanted: &[(Scope, Effect, bool)]) -> Vec<Option<u64>> {
-    seqs(&store.apply(wanted.to_vec()).await.unwrap())
+    seqs(&store.apply(wanted.iter().cloned().map(wish).collect()).await.unwrap())
 }
 
 /// A connection beside the store's own.
@@ -73,14 +80,14 @@ async fn every_scope_and_time_comes_back_as_it_went_in() {
     ];
     let effects = [DEACTIVATED, Effect::IssuedBefore { before: 0 }];
     let all: Vec<_> = scopes.iter().flat_map(|scope| effects.map(|effect| (scope.clone(), effect))).collect();
-    let wanted = all.iter().map(|(scope, effect)| (scope.clone(), *effect, true)).collect();
+    let wanted = all.iter().map(|(scope, effect)| Wanted::impose(scope.clone(), *effect)).collect();
     let changes = store.apply(wanted).await.unwrap();
     assert!(changes.iter().all(Option::is_some));
     let (seq, entries) = store.state().await.unwrap();
     assert_eq!(seq, 8);
     assert!(entries.len() == 8 && all.iter().all(|entry| entries.contains(entry)), "{entries:?}");
 
-    let far = vec![(user("bob"), Effect::IssuedBefore { before: u64::MAX }, true)];
+    let far = vec![Wanted::impose(user("bob"), Effect::IssuedBefore { before: u64::MAX })];
     let stored = Effect::IssuedBefore { before: i64::MAX as u64 };
     assert_eq!(store.apply(far.clone()).await.unwrap()[0].as_ref().unwrap().effect, stored);
     assert_eq!(seqs(&store.apply(far).await.unwrap()), [None]);
@@ -127,7 +134,8 @@ async fn a_call_that_is_dropped_half_way_leaves_all_or_nothing() {
     let (_dir, path) = file();
     let store = Store::open(&path).await.unwrap();
     for round in 0..30 {
-        let wanted: Vec<_> = (0..10).map(|number| (user(format!("r{round}-{number}")), DEACTIVATED, true)).collect();
+        let wanted: Vec<_> =
+            (0..10).map(|number| Wanted::impose(user(format!("r{round}-{number}")), DEACTIVATED)).collect();
         let mut call = Box::pin(store.apply(wanted));
         for _ in 0..round {
             let once = std::future::poll_fn(|context| std::task::Poll::Ready(call.as_mut().poll(context)));
@@ -150,7 +158,8 @@ async fn concurrent_calls_get_each_their_own_seqs_without_gaps() {
     let store = Store::open(&path).await.unwrap();
     let calls = (0..20).map(|call| {
         let store = store.clone();
-        let wanted = (0..20).map(move |number| (user(format!("u{}", call * 10 + number)), DEACTIVATED, true)).collect();
+        let wanted =
+            (0..20).map(move |number| Wanted::impose(user(format!("u{}", call * 10 + number)), DEACTIVATED)).collect();
         tokio::spawn(async move { store.apply(wanted).await.unwrap() })
     });
     let mut seqs = Vec::new();
@@ -190,7 +199,7 @@ async fn a_file_that_is_no_store_is_refused_by_name() {
 async fn a_damaged_store_is_refused_by_name() {
     let (_dir, path) = file();
     let store = Store::open(&path).await.unwrap();
-    let many = (0..2000).map(|number| (user(format!("user-{number}")), DEACTIVATED, true)).collect();
+    let many = (0..2000).map(|number| Wanted::impose(user(format!("user-{number}")), DEACTIVATED)).collect();
     store.apply(many).await.unwrap();
     sql(&path, "PRAGMA wal_checkpoint(TRUNCATE)").await;
     drop(store);
@@ -206,7 +215,7 @@ async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
     let (_dir, path) = file();
     drop(Store::open(&path).await.unwrap());
     sql(&path, "UPDATE schema_version SET version = 99").await;
-    check(Store::open(&path).await, &path, "schema 99, this version knows 1");
+    check(Store::open(&path).await, &path, "schema 99, this version knows 2");
     let version: i64 =
         sqlx::query_scalar("SELECT version FROM schema_version").fetch_one(&mut beside(&path).await).await.unwrap();
     assert_eq!(version, 99);
@@ -216,7 +225,7 @@ async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
 async fn a_restriction_of_an_unknown_kind_is_an_error_and_not_left_out() {
     let (_dir, path) = file();
     let store = Store::open(&path).await.unwrap();
-    let row = "INSERT INTO restrictions VALUES ('acme', 'planet', 'mars', 'deactivated', 0, 1)";
+    let row = "INSERT INTO restrictions VALUES ('acme', 'planet', 'mars', 'deactivated', 0, 1, 0)";
     sql(&path, row).await;
     let message = store.state().await.unwrap_err().to_string();
     assert!(message.contains("unknown scope \"planet\""), "{message}");

@@ -8,4 +8,5 @@ mod operations;
 mod refusals;
 mod requests;
 mod signing;
+mod store;
 mod support;

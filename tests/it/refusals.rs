@@ -9,7 +9,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use mediagate::restrictions::{Effect, Scope};
-use mediagate::store::Store;
+use mediagate::store::{Store, Wanted};
 use serde_json::json;
 
 use crate::support::client::{Connection, Response, get, raw, request};
@@ -201,11 +201,11 @@ fn restricted() -> Vec<Case> {
 fn prepare_store(path: &Path) {
     let demo = || "demo".to_owned();
     let wanted = vec![
-        (Scope::App { app: "gone".into() }, Effect::Deactivated, true),
-        (Scope::User { app: demo(), uid: "bob".into() }, Effect::Deactivated, true),
-        (Scope::Session { app: demo(), sid: "s1".into() }, Effect::Deactivated, true),
-        (Scope::Token { app: demo(), jti: "t1".into() }, Effect::Deactivated, true),
-        (Scope::User { app: demo(), uid: "carol".into() }, Effect::IssuedBefore { before: now() + 60 }, true),
+        Wanted::impose(Scope::App { app: "gone".into() }, Effect::Deactivated),
+        Wanted::impose(Scope::User { app: demo(), uid: "bob".into() }, Effect::Deactivated),
+        Wanted::impose(Scope::Session { app: demo(), sid: "s1".into() }, Effect::Deactivated),
+        Wanted::impose(Scope::Token { app: demo(), jti: "t1".into() }, Effect::Deactivated),
+        Wanted::impose(Scope::User { app: demo(), uid: "carol".into() }, Effect::IssuedBefore { before: now() + 60 }),
     ];
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

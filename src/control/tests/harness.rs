@@ -62,7 +62,7 @@ impl Gateway {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("mediagate.db");
         let store = Store::open(&path).await.unwrap();
-        let (publisher, feed) = feed::local(store.clone());
+        let feed = feed::local(store.clone());
         let set = Arc::new(RestrictionSet::new([1, 2], Instant::now()));
         let (applied_sender, applied) = watch::channel(0);
         let followed = Arc::clone(&set);
@@ -77,7 +77,8 @@ impl Gateway {
         let api_keys =
             vec![key("backend", ApiScope::FullAccess, FULL_KEY), key("sign-up", ApiScope::AuthOnly, SIGN_UP_KEY)];
         let gate = Arc::new(ArcSwap::from_pointee(gate));
-        let state = ControlState::new(store.clone(), publisher, applied, gate, api_keys);
+        let nodes = Arc::new(Nodes::default());
+        let state = ControlState::new(store.clone(), Arc::clone(&nodes), Some(applied), gate, api_keys).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::*;
 use crate::restrictions::{Effect, Scope};
+use crate::store::Wanted;
 use crate::store::tests::sql;
 
 /// Long enough that no beat comes after the first, which is due at once.
@@ -13,7 +14,6 @@ struct Node {
     _dir: tempfile::TempDir,
     path: PathBuf,
     store: Store,
-    publisher: LocalPublisher,
     feed: LocalFeed,
 }
 
@@ -21,14 +21,14 @@ async fn node(beat: Duration) -> Node {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("mediagate.db");
     let store = Store::open(&path).await.unwrap();
-    let (publisher, feed) = beating(store.clone(), beat);
-    Node { _dir: dir, path, store, publisher, feed }
+    let feed = beating(store.clone(), beat);
+    Node { _dir: dir, path, store, feed }
 }
 
 impl Node {
-    /// Deactivates one user for each name, and does not say so.
+    /// Deactivates one user for each name.
     async fn store(&self, uids: impl IntoIterator<Item = String>) -> Vec<Change> {
-        let user = |uid| (Scope::User { app: "acme".into(), uid }, Effect::Deactivated, true);
+        let user = |uid| Wanted::impose(Scope::User { app: "acme".into(), uid }, Effect::Deactivated);
         let changes = self.store.apply(uids.into_iter().map(user).collect()).await.unwrap();
         changes.into_iter().flatten().collect()
     }
@@ -48,9 +48,14 @@ impl Node {
     }
 
     async fn expect_snapshot(&mut self, expected: u64) {
-        match self.news().await {
-            Event::Snapshot { seq, entries } => assert_eq!((seq, entries.len() as u64), (expected, expected)),
-            other => panic!("{other:?}, not a snapshot"),
+        assert_eq!(self.news().await, Event::SnapshotBegins { expected: expected as usize });
+        let mut entries = 0;
+        loop {
+            match self.next().await {
+                Event::SnapshotPart(part) => entries += part.len() as u64,
+                Event::SnapshotEnds { seq } => break assert_eq!((seq, entries), (expected, expected)),
+                other => panic!("{other:?} in a snapshot"),
+            }
         }
     }
 }
@@ -65,16 +70,13 @@ async fn the_state_comes_first_and_then_each_change_in_order() {
     node.store(names(0..3)).await;
     node.expect_snapshot(3).await;
     assert_eq!(node.next().await, Event::Heartbeat { seq: 3 });
-    let changes = node.store(names(3..6)).await;
-    for change in changes.iter().chain(&changes) {
-        node.publisher.publish(change.clone());
-    }
-    for change in changes {
+    for change in node.store(names(3..6)).await {
         assert_eq!(node.news().await, Event::Change(change));
     }
-    let more = node.store(names(6..7)).await;
-    node.publisher.publish(more[0].clone());
-    assert_eq!(node.news().await, Event::Change(more[0].clone()), "duplicates are passed over");
+    let lifted = Wanted::lift(Scope::User { app: "acme".into(), uid: "u3".into() }, Effect::Deactivated);
+    let change = node.store.apply(vec![lifted]).await.unwrap().remove(0).unwrap();
+    assert_eq!((change.seq, change.in_force), (7, false));
+    assert_eq!(node.news().await, Event::Change(change));
 }
 
 #[tokio::test]
@@ -85,40 +87,41 @@ async fn a_heartbeat_tells_what_has_been_delivered() {
         assert_eq!(node.next().await, Event::Heartbeat { seq: 0 });
     }
     let change = node.store(names(0..1)).await.remove(0);
-    node.publisher.publish(change.clone());
     assert_eq!(node.news().await, Event::Change(change));
     assert_eq!(node.next().await, Event::Heartbeat { seq: 1 });
 }
 
 #[tokio::test]
-async fn what_is_published_out_of_order_is_not_lost() {
+async fn a_storm_is_delivered_whole_and_in_order() {
     let mut node = node(NEVER).await;
     node.expect_snapshot(0).await;
-    let changes = node.store(names(0..2)).await;
-    node.publisher.publish(changes[1].clone());
-    node.publisher.publish(changes[0].clone());
-    node.expect_snapshot(2).await;
-    let change = node.store(names(2..3)).await.remove(0);
-    node.publisher.publish(change.clone());
+    let count = 2 * BATCH as usize + 1;
+    for change in node.store(names(0..count)).await {
+        assert_eq!(node.news().await, Event::Change(change));
+    }
+}
+
+#[tokio::test]
+async fn what_another_process_stores_is_found_at_a_beat() {
+    let mut node = node(Duration::from_millis(1)).await;
+    node.expect_snapshot(0).await;
+    let other = Store::open(&node.path).await.unwrap();
+    let user = Scope::User { app: "acme".into(), uid: "bob".into() };
+    let change = other.apply(vec![Wanted::impose(user, Effect::Deactivated)]).await.unwrap().remove(0).unwrap();
     assert_eq!(node.news().await, Event::Change(change));
 }
 
 #[tokio::test]
-async fn a_feed_that_lags_loads_the_state_again() {
-    let mut node = node(NEVER).await;
-    node.expect_snapshot(0).await;
-    for change in node.store(names(0..CAPACITY + 1)).await {
-        node.publisher.publish(change);
-    }
-    node.expect_snapshot(CAPACITY as u64 + 1).await;
-}
-
-#[tokio::test]
-async fn what_is_stored_and_never_published_is_found_at_a_beat() {
+async fn changes_that_are_no_longer_kept_are_made_up_for_by_the_state() {
     let mut node = node(Duration::from_millis(1)).await;
     node.expect_snapshot(0).await;
-    node.store(names(0..2)).await;
-    node.expect_snapshot(2).await;
+    sql(
+        &node.path,
+        "INSERT INTO restrictions (app, scope, id, effect, issued_before, seq) VALUES ('a', 'app', '', 'deactivated', 0, 1);
+         UPDATE counter SET seq = 1",
+    )
+    .await;
+    node.expect_snapshot(1).await;
 }
 
 #[tokio::test]
@@ -144,11 +147,16 @@ async fn a_dropped_call_loses_nothing() {
     let mut node = node(NEVER).await;
     node.expect_snapshot(0).await;
     assert_eq!(node.next().await, Event::Heartbeat { seq: 0 });
-    let changes = node.store(names(0..20)).await;
-    for change in changes {
-        drop(polled_once(node.feed.next()).await);
-        node.publisher.publish(change.clone());
-        assert_eq!(node.next().await, Event::Change(change));
+    for change in node.store(names(0..20)).await {
+        let mut event = None;
+        for _ in 0..3 {
+            event = event.or(polled_once(node.feed.next()).await);
+        }
+        let event = match event {
+            Some(event) => event.unwrap(),
+            None => node.next().await,
+        };
+        assert_eq!(event, Event::Change(change));
     }
 }
 
@@ -167,13 +175,11 @@ async fn a_store_that_fails_is_silence_until_it_answers_again() {
     node.expect_snapshot(0).await;
     sql(&node.path, "ALTER TABLE counter RENAME TO lost").await;
     node.feed.resync();
-    let failures = Arc::clone(&node.feed.failures);
     let mut feed = node.feed;
-    let waiting = tokio::spawn(async move { feed.next().await.unwrap() });
-    while failures.load(Ordering::Relaxed) == 0 {
-        tokio::task::yield_now().await;
-    }
-    assert!(!waiting.is_finished(), "neither a state nor a heartbeat");
+    let mut waiting = tokio::spawn(async move { (feed.next().await.unwrap(), feed.next().await.unwrap()) });
+    let silence = tokio::time::timeout(Duration::from_millis(300), &mut waiting).await;
+    assert!(silence.is_err(), "neither a state nor a heartbeat");
     sql(&node.path, "ALTER TABLE lost RENAME TO counter").await;
-    assert_eq!(waiting.await.unwrap(), Event::Snapshot { seq: 0, entries: vec![] });
+    let begun = Event::SnapshotBegins { expected: 0 };
+    assert_eq!(waiting.await.unwrap(), (begun, Event::SnapshotPart(vec![])));
 }

@@ -4,6 +4,7 @@
 
 pub mod client;
 pub mod origin;
+pub mod postgres_server;
 pub mod process;
 
 use std::time::{Duration, Instant, SystemTime};

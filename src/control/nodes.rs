@@ -1,0 +1,213 @@
+//! The nodes that serve files, by what they say of themselves: how far each has come, and who has a change.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::feed::wire::NodeReport;
+
+/// A node that says nothing for so long is no longer counted.
+pub const GONE_AFTER: Duration = Duration::from_secs(15);
+
+/// Most nodes that are kept in mind; more are passed over.
+const MAX_NODES: usize = 10_000;
+
+/// The nodes.
+#[derive(Debug)]
+pub struct Nodes {
+    known: Mutex<BTreeMap<String, Known>>,
+    /// Steps on with each report.
+    reported: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Known {
+    report: NodeReport,
+    at: Instant,
+}
+
+/// One node, as the API shows it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Node {
+    /// Its name.
+    pub node: String,
+    /// Everything up to here is in force there.
+    pub seq: u64,
+    /// How many changes it is behind the store.
+    pub lag: u64,
+    /// How many restrictions it holds.
+    pub restrictions: u64,
+    /// Whether it has heard its feed lately.
+    pub fresh: bool,
+    /// How long ago it said so, in milliseconds.
+    pub reported_ms_ago: u64,
+}
+
+/// Which nodes have a change.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    /// The change.
+    pub seq: u64,
+    /// The nodes that have it, each with the milliseconds from the commit to its word.
+    pub nodes: Vec<Has>,
+    /// The nodes that have not said so in the time given.
+    pub missing: Vec<String>,
+    /// The longest of them, in milliseconds; absent without nodes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slowest_ms: Option<f64>,
+}
+
+/// A node that has a change.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Has {
+    /// Its name.
+    pub node: String,
+    /// Milliseconds from the commit to its word.
+    pub ms: f64,
+}
+
+impl Default for Nodes {
+    fn default() -> Nodes {
+        Nodes { known: Mutex::default(), reported: watch::channel(0).0 }
+    }
+}
+
+impl Nodes {
+    /// Takes in what a node says.
+    pub fn heard(&self, report: NodeReport, now: Instant) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_NODES && !known.contains_key(&report.node) {
+            known.retain(|_, known| now.saturating_duration_since(known.at) < GONE_AFTER);
+            if known.len() >= MAX_NODES {
+                return;
+            }
+        }
+        known.insert(report.node.clone(), Known { report, at: now });
+        drop(known);
+        self.reported.send_modify(|times| *times += 1);
+    }
+
+    /// The nodes that are there at `now`, by name; `source` and `seq` are the store's.
+    pub fn list(&self, source: &str, seq: u64, now: Instant) -> Vec<Node> {
+        self.live(now, |known, ago| {
+            // What was numbered by another store says nothing about this one's changes.
+            let has = if known.report.source == source { known.report.seq } else { 0 };
+            Node {
+                node: known.report.node.clone(),
+                seq: has,
+                lag: seq.saturating_sub(has),
+                restrictions: known.report.entries,
+                fresh: known.report.fresh,
+                reported_ms_ago: ago.as_millis() as u64,
+            }
+        })
+    }
+
+    /// Waits until every node has `seq` of `source`, `limit` at most, and tells which have. `since`: the commit.
+    pub async fn receipt(&self, source: &str, seq: u64, since: Instant, limit: Duration) -> Receipt {
+        let mut reported = self.reported.subscribe();
+        let mut have: BTreeMap<String, f64> = BTreeMap::new();
+        let deadline = tokio::time::Instant::from_std(since) + limit;
+        loop {
+            let now = Instant::now();
+            let missing = self.missing(source, seq, since, now, &mut have);
+            if !missing.is_empty()
+                && tokio::time::timeout_at(deadline, reported.changed()).await.is_ok_and(|r| r.is_ok())
+            {
+                continue;
+            }
+            let nodes: Vec<Has> = have.into_iter().map(|(node, ms)| Has { node, ms }).collect();
+            let slowest_ms = nodes.iter().map(|has| has.ms).reduce(f64::max);
+            return Receipt { seq, nodes, missing, slowest_ms };
+        }
+    }
+
+    /// Notes those that have `seq` in `have`, and returns the others.
+    fn missing(
+        &self,
+        source: &str,
+        seq: u64,
+        since: Instant,
+        now: Instant,
+        have: &mut BTreeMap<String, f64>,
+    ) -> Vec<String> {
+        let millis = |at: Instant| (at.saturating_duration_since(since).as_secs_f64() * 1e6).round() / 1e3;
+        let mut missing = Vec::new();
+        self.live(now, |known, _| {
+            let report = &known.report;
+            if report.source == source && report.seq >= seq {
+                // At the latest: an earlier report may have said so, of which this is the next.
+                have.entry(report.node.clone()).or_insert_with(|| millis(known.at));
+            } else if !have.contains_key(&report.node) {
+                missing.push(report.node.clone());
+            }
+        });
+        missing
+    }
+
+    fn live<T>(&self, now: Instant, mut each: impl FnMut(&Known, Duration) -> T) -> Vec<T> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, known| now.saturating_duration_since(known.at) < GONE_AFTER);
+        known.values().map(|known| each(known, now.saturating_duration_since(known.at))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(node: &str, source: &str, seq: u64) -> NodeReport {
+        NodeReport { node: node.into(), source: source.into(), seq, entries: 1, fresh: true }
+    }
+
+    #[test]
+    fn nodes_are_listed_until_they_are_gone() {
+        let (nodes, start) = (Nodes::default(), Instant::now());
+        nodes.heard(report("b", "s", 5), start);
+        nodes.heard(report("a", "other", 9), start + Duration::from_secs(1));
+        let listed = nodes.list("s", 7, start + Duration::from_secs(2));
+        let brief: Vec<_> = listed.iter().map(|node| (node.node.as_str(), node.seq, node.lag)).collect();
+        assert_eq!(brief, [("a", 0, 7), ("b", 5, 2)]);
+        assert_eq!(listed[1].reported_ms_ago, 2000);
+        let later = nodes.list("s", 7, start + GONE_AFTER);
+        assert_eq!(later.len(), 1);
+        assert!(nodes.list("s", 7, start + 2 * GONE_AFTER).is_empty());
+    }
+
+    #[test]
+    fn no_more_nodes_are_kept_than_there_can_be() {
+        let (nodes, start) = (Nodes::default(), Instant::now());
+        for n in 0..MAX_NODES + 10 {
+            nodes.heard(report(&n.to_string(), "s", 1), start);
+        }
+        assert_eq!(nodes.list("s", 1, start).len(), MAX_NODES);
+        nodes.heard(report("new", "s", 1), start + GONE_AFTER);
+        assert_eq!(nodes.list("s", 1, start + GONE_AFTER).len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_receipt_names_who_has_it_and_who_has_not() {
+        let nodes = std::sync::Arc::new(Nodes::default());
+        let since = Instant::now();
+        for (node, source, seq) in [("a", "s", 7), ("b", "s", 6), ("c", "other", 99)] {
+            nodes.heard(report(node, source, seq), since);
+        }
+        let receipt = nodes.receipt("s", 7, since, Duration::ZERO).await;
+        let names = |receipt: &Receipt| receipt.nodes.iter().map(|has| has.node.clone()).collect::<Vec<_>>();
+        assert_eq!((names(&receipt), receipt.missing), (vec!["a".to_owned()], vec!["b".to_owned(), "c".to_owned()]));
+        let waiting = std::sync::Arc::clone(&nodes);
+        let waiting = tokio::spawn(async move { waiting.receipt("s", 7, since, Duration::from_secs(600)).await });
+        for (node, seq) in [("b", 8), ("c", 7)] {
+            tokio::task::yield_now().await;
+            nodes.heard(report(node, "s", seq), since + Duration::from_millis(20));
+        }
+        let receipt = waiting.await.unwrap();
+        assert_eq!((names(&receipt).len(), receipt.missing.len()), (3, 0));
+        assert_eq!(receipt.slowest_ms, Some(20.0));
+    }
+}

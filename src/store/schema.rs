@@ -1,0 +1,95 @@
+//! The tables, step by step, the same for both databases.
+
+use sqlx::{AnyConnection, Connection};
+
+use super::location::Dialect;
+use super::{Location, StoreError};
+
+/// The steps; a store's version is the number of steps that were taken. Never edited, only added to.
+const MIGRATIONS: [&str; 2] = [
+    "
+    CREATE TABLE restrictions (
+        app TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        id TEXT NOT NULL,
+        effect TEXT NOT NULL,
+        issued_before BIGINT NOT NULL,
+        seq BIGINT NOT NULL,
+        PRIMARY KEY (app, scope, id, effect)
+    );
+    CREATE TABLE counter (seq BIGINT NOT NULL);
+    INSERT INTO counter (seq) VALUES (0);
+    ",
+    // `expires_at`: UNIX seconds, 0 for never. `changes`: the newest of them, for the relay.
+    "
+    ALTER TABLE restrictions ADD COLUMN expires_at BIGINT NOT NULL DEFAULT 0;
+    CREATE INDEX restrictions_expires_at ON restrictions (expires_at) WHERE expires_at > 0;
+    CREATE TABLE changes (
+        seq BIGINT NOT NULL PRIMARY KEY,
+        app TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        id TEXT NOT NULL,
+        effect TEXT NOT NULL,
+        issued_before BIGINT NOT NULL,
+        in_force BIGINT NOT NULL
+    );
+    CREATE TABLE source (id TEXT NOT NULL);
+    CREATE TABLE leases (name TEXT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, until BIGINT NOT NULL);
+    INSERT INTO leases (name, holder, until) VALUES ('relay', '', 0);
+    ",
+];
+
+/// Keeps two processes that start together from taking the same step twice.
+const POSTGRES_LOCK: &str = "SELECT CAST(pg_advisory_xact_lock(7309453672519041381) AS TEXT)";
+
+/// Takes the steps that the store has not taken yet, all of them or none.
+pub(super) async fn migrate(connection: &mut AnyConnection, location: &Location) -> Result<(), StoreError> {
+    let failed = |error| StoreError::new(location, &error);
+    let damaged = |reason: &str| StoreError::Damaged { store: location.to_string(), reason: reason.to_owned() };
+    let dialect = location.dialect();
+    let mut transaction = connection.begin_with(dialect.begin_write()).await.map_err(failed)?;
+    if dialect == Dialect::Postgres {
+        sqlx::query(POSTGRES_LOCK).execute(&mut *transaction).await.map_err(failed)?;
+    }
+    let tables: Vec<String> =
+        sqlx::query_scalar(dialect.tables()).fetch_all(&mut *transaction).await.map_err(failed)?;
+    let found: i64 = if tables.iter().any(|table| table == "schema_version") {
+        let version = sqlx::query_scalar("SELECT version FROM schema_version").fetch_optional(&mut *transaction);
+        version.await.map_err(failed)?.ok_or_else(|| damaged("it does not say its version"))?
+    } else if tables.is_empty() {
+        let create = sqlx::raw_sql(
+            "CREATE TABLE schema_version (version BIGINT NOT NULL); INSERT INTO schema_version (version) VALUES (0)",
+        );
+        create.execute(&mut *transaction).await.map_err(failed)?;
+        0
+    } else {
+        return Err(damaged("it is the database of another program"));
+    };
+    let known = MIGRATIONS.len() as i64;
+    if found > known {
+        return Err(StoreError::Newer { store: location.to_string(), found, known });
+    }
+    let taken = usize::try_from(found).map_err(|_| damaged("its version is negative"))?;
+    for step in &MIGRATIONS[taken..] {
+        sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(failed)?;
+    }
+    if taken < MIGRATIONS.len() {
+        let update = sqlx::query("UPDATE schema_version SET version = $1").bind(known);
+        update.execute(&mut *transaction).await.map_err(failed)?;
+    }
+    let source: Option<String> =
+        sqlx::query_scalar("SELECT id FROM source").fetch_optional(&mut *transaction).await.map_err(failed)?;
+    if source.is_none() {
+        let id = random_id().ok_or_else(|| damaged("the system has no randomness to name it with"))?;
+        let insert = sqlx::query("INSERT INTO source (id) VALUES ($1)").bind(id);
+        insert.execute(&mut *transaction).await.map_err(failed)?;
+    }
+    transaction.commit().await.map_err(failed)
+}
+
+/// A name that no other store has.
+pub(super) fn random_id() -> Option<String> {
+    let mut bytes = [0; 8];
+    aws_lc_rs::rand::fill(&mut bytes).ok()?;
+    Some(format!("{:016x}", u64::from_be_bytes(bytes)))
+}

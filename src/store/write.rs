@@ -1,0 +1,237 @@
+//! One transaction for all calls that wait: what each wants is compared with what is there, and only what alters
+//! something becomes a change with the next `seq`.
+
+use std::collections::HashMap;
+
+use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+
+use super::{Action, Location, StoreError, Wanted, parts_of, row_scope};
+use crate::restrictions::{Change, Effect, Scope};
+
+/// Rows that one statement takes: their parameters stay below the limits of both databases.
+const ROWS: usize = 1000;
+
+/// Changes that are kept for a relay that lags; one that is further behind loads the whole state.
+pub(super) const KEPT_CHANGES: u64 = 500_000;
+
+/// How often the older ones are thrown away, in changes.
+const PRUNE_EVERY: u64 = 10_000;
+
+/// One effect on one scope, as rows are told apart.
+type Key = (Scope, bool);
+
+/// What the store says of one effect on one scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    issued_before: u64,
+    expires_at: u64,
+    seq: u64,
+}
+
+/// What a transaction does to one row.
+struct Slot {
+    before: Option<Held>,
+    after: Option<Held>,
+}
+
+/// Makes what `calls` want, in their order, all or nothing. Returns for each call what [`Store::apply`] returns.
+///
+/// [`Store::apply`]: super::Store::apply
+pub(super) async fn commit(
+    connection: &mut AnyConnection,
+    location: &Location,
+    calls: &[Vec<Wanted>],
+) -> Result<Vec<Vec<Option<Change>>>, StoreError> {
+    write(connection, location, calls).await.map_err(|error| StoreError::new(location, &error))
+}
+
+async fn write(
+    connection: &mut AnyConnection,
+    location: &Location,
+    calls: &[Vec<Wanted>],
+) -> Result<Vec<Vec<Option<Change>>>, sqlx::Error> {
+    let dialect = location.dialect();
+    let mut transaction = connection.begin_with(dialect.begin_write()).await?;
+    let before: i64 = sqlx::query_scalar(dialect.lock_counter()).fetch_one(&mut *transaction).await?;
+    let mut rows = read(&mut transaction, calls.iter().flatten()).await?;
+    let mut seq = before as u64;
+    let answers: Vec<Vec<Option<Change>>> =
+        calls.iter().map(|call| call.iter().map(|wanted| alter(&mut rows, wanted, &mut seq)).collect()).collect();
+    upsert(&mut transaction, &rows).await?;
+    delete(&mut transaction, &rows).await?;
+    if seq == before as u64 {
+        // An expiry may have moved without a change of its own.
+        transaction.commit().await?;
+        return Ok(answers);
+    }
+    let changes: Vec<&Change> = answers.iter().flatten().flatten().collect();
+    record(&mut transaction, &changes).await?;
+    sqlx::query("UPDATE counter SET seq = $1").bind(seq as i64).execute(&mut *transaction).await?;
+    if before as u64 / PRUNE_EVERY != seq / PRUNE_EVERY {
+        let oldest = seq.saturating_sub(KEPT_CHANGES) as i64;
+        sqlx::query("DELETE FROM changes WHERE seq <= $1").bind(oldest).execute(&mut *transaction).await?;
+    }
+    if let Some(notify) = dialect.notify() {
+        sqlx::raw_sql(notify).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await?;
+    Ok(answers)
+}
+
+/// Reads the rows that are spoken of.
+async fn read(
+    connection: &mut AnyConnection,
+    wanted: impl Iterator<Item = &Wanted>,
+) -> Result<HashMap<Key, Slot>, sqlx::Error> {
+    let mut rows: HashMap<Key, Slot> =
+        wanted.map(|wanted| (key(&wanted.scope, wanted.effect), Slot { before: None, after: None })).collect();
+    let keys: Vec<Key> = rows.keys().cloned().collect();
+    for keys in keys.chunks(ROWS) {
+        let sql = format!(
+            "SELECT app, scope, id, effect, issued_before, expires_at, seq FROM restrictions
+             WHERE (app, scope, id, effect) IN (VALUES {})",
+            tuples(keys.len(), 4)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(keys.len() == 1 || keys.len() == ROWS);
+        for (scope, deactivated) in keys {
+            let (app, kind, id) = parts_of(scope);
+            query = query.bind(app).bind(kind).bind(id).bind(label(*deactivated));
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            let (scope, effect) = row_scope(&row)?;
+            let number = |column: &str| Ok::<u64, sqlx::Error>(row.try_get::<i64, _>(column)? as u64);
+            let held = Held {
+                issued_before: number("issued_before")?,
+                expires_at: number("expires_at")?,
+                seq: number("seq")?,
+            };
+            rows.insert(key(&scope, effect), Slot { before: Some(held), after: Some(held) });
+        }
+    }
+    Ok(rows)
+}
+
+/// Does what is wanted to the row in memory; returns the change, when it is one.
+fn alter(rows: &mut HashMap<Key, Slot>, wanted: &Wanted, seq: &mut u64) -> Option<Change> {
+    let effect = storable(wanted.effect);
+    let row = rows.get_mut(&key(&wanted.scope, effect))?;
+    let issued_before = match effect {
+        Effect::Deactivated => 0,
+        Effect::IssuedBefore { before } => before,
+    };
+    let in_force = match (wanted.action, row.after) {
+        (Action::Impose { expires_at }, held) => {
+            let expires_at = expires_at.map_or(0, |at| at.clamp(1, i64::MAX as u64));
+            if let Some(held) = held.filter(|held| held.issued_before == issued_before) {
+                row.after = Some(Held { expires_at, ..held });
+                return None;
+            }
+            row.after = Some(Held { issued_before, expires_at, seq: *seq + 1 });
+            true
+        }
+        (Action::Lift, Some(_)) => {
+            row.after = None;
+            false
+        }
+        (Action::Expire { now }, Some(held)) if (1..=now).contains(&held.expires_at) => {
+            row.after = None;
+            false
+        }
+        (Action::Lift | Action::Expire { .. }, _) => return None,
+    };
+    *seq += 1;
+    Some(Change { seq: *seq, scope: wanted.scope.clone(), effect, in_force })
+}
+
+async fn upsert(connection: &mut AnyConnection, rows: &HashMap<Key, Slot>) -> Result<(), sqlx::Error> {
+    let altered: Vec<(&Key, Held)> = rows
+        .iter()
+        .filter(|(_, row)| row.after != row.before)
+        .filter_map(|(key, row)| Some((key, row.after?)))
+        .collect();
+    for altered in altered.chunks(ROWS) {
+        let sql = format!(
+            "INSERT INTO restrictions (app, scope, id, effect, issued_before, expires_at, seq) VALUES {}
+             ON CONFLICT (app, scope, id, effect) DO UPDATE SET
+             issued_before = excluded.issued_before, expires_at = excluded.expires_at, seq = excluded.seq",
+            tuples(altered.len(), 7)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(altered.len() == 1 || altered.len() == ROWS);
+        for ((scope, deactivated), held) in altered {
+            let (app, kind, id) = parts_of(scope);
+            query = query.bind(app).bind(kind).bind(id).bind(label(*deactivated));
+            query = query.bind(held.issued_before as i64).bind(held.expires_at as i64).bind(held.seq as i64);
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+async fn delete(connection: &mut AnyConnection, rows: &HashMap<Key, Slot>) -> Result<(), sqlx::Error> {
+    let gone: Vec<&Key> =
+        rows.iter().filter(|(_, row)| row.before.is_some() && row.after.is_none()).map(|(key, _)| key).collect();
+    for gone in gone.chunks(ROWS) {
+        let sql =
+            format!("DELETE FROM restrictions WHERE (app, scope, id, effect) IN (VALUES {})", tuples(gone.len(), 4));
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(gone.len() == 1 || gone.len() == ROWS);
+        for (scope, deactivated) in gone {
+            let (app, kind, id) = parts_of(scope);
+            query = query.bind(app).bind(kind).bind(id).bind(label(*deactivated));
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+async fn record(connection: &mut AnyConnection, changes: &[&Change]) -> Result<(), sqlx::Error> {
+    for changes in changes.chunks(ROWS) {
+        let sql = format!(
+            "INSERT INTO changes (seq, app, scope, id, effect, issued_before, in_force) VALUES {}",
+            tuples(changes.len(), 7)
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(changes.len() == 1 || changes.len() == ROWS);
+        for change in changes {
+            let (app, kind, id) = parts_of(&change.scope);
+            let before = match change.effect {
+                Effect::Deactivated => 0,
+                Effect::IssuedBefore { before } => before as i64,
+            };
+            query = query.bind(change.seq as i64).bind(app).bind(kind).bind(id);
+            query =
+                query.bind(label(change.effect == Effect::Deactivated)).bind(before).bind(i64::from(change.in_force));
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// `($1,$2),($3,$4)`: `rows` tuples of `columns` parameters.
+fn tuples(rows: usize, columns: usize) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(rows * columns * 6);
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ",(" });
+        for column in 0..columns {
+            let comma = if column == 0 { "" } else { "," };
+            let _ = write!(text, "{comma}${}", row * columns + column + 1);
+        }
+        text.push(')');
+    }
+    text
+}
+
+fn key(scope: &Scope, effect: Effect) -> Key {
+    (scope.clone(), effect == Effect::Deactivated)
+}
+
+fn label(deactivated: bool) -> &'static str {
+    if deactivated { "deactivated" } else { "issued_before" }
+}
+
+/// An effect that the database gives back as it took it: times end where a signed number does.
+fn storable(effect: Effect) -> Effect {
+    match effect {
+        Effect::Deactivated => Effect::Deactivated,
+        Effect::IssuedBefore { before } => Effect::IssuedBefore { before: before.min(i64::MAX as u64) },
+    }
+}
