@@ -5,6 +5,7 @@
 pub mod client;
 pub mod origin;
 pub mod process;
+pub mod redis_server;
 
 use std::time::{Duration, Instant, SystemTime};
 
