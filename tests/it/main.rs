@@ -5,6 +5,7 @@ mod forwarding;
 mod hygiene;
 mod memory;
 mod operations;
+mod redis;
 mod refusals;
 mod requests;
 mod signing;

@@ -6,6 +6,7 @@ pub mod client;
 pub mod origin;
 pub mod postgres_server;
 pub mod process;
+pub mod redis_server;
 
 use std::time::{Duration, Instant, SystemTime};
 

@@ -1,0 +1,36 @@
+//! Names of keys.
+
+/// The keys below one prefix.
+#[derive(Debug, Clone)]
+pub(super) struct Keys {
+    pub(super) meta: String,
+    pub(super) changes: String,
+    pub(super) reports: String,
+    state: String,
+}
+
+impl Keys {
+    pub(super) fn new(prefix: &str) -> Keys {
+        let key = |name| format!("{{{prefix}}}:{name}");
+        Keys { meta: key("meta"), changes: key("changes"), reports: key("reports"), state: key("state:") }
+    }
+
+    /// The state of `generation`.
+    pub(super) fn state(&self, generation: &str) -> String {
+        format!("{}{generation}", self.state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_share_a_hash_tag() {
+        let keys = Keys::new("mediagate");
+        assert_eq!(keys.meta, "{mediagate}:meta");
+        assert_eq!(keys.changes, "{mediagate}:changes");
+        assert_eq!(keys.reports, "{mediagate}:reports");
+        assert_eq!(keys.state("9f2c"), "{mediagate}:state:9f2c");
+    }
+}

@@ -1,0 +1,23 @@
+-- Appends changes to the state and the stream, all of them or none.
+--
+-- KEYS: meta, state of the generation, changes
+-- ARGV: source, seq after which they follow, generation, seq of the last one, about how many entries the stream keeps,
+--       then for each change: "set" or "del", its field in the state, its message
+-- Answers "OK", or "MOVED" when the broker stands elsewhere or has lost something.
+
+local meta = redis.call('HMGET', KEYS[1], 'source', 'seq', 'generation', 'count')
+if meta[1] ~= ARGV[1] or meta[2] ~= ARGV[2] or meta[3] ~= ARGV[3]
+    or tonumber(meta[4]) ~= redis.call('HLEN', KEYS[2]) or redis.call('EXISTS', KEYS[3]) == 0 then
+  return 'MOVED'
+end
+for i = 6, #ARGV, 3 do
+  -- The stream first: where it cannot take anything, the state stays as it is.
+  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[5], '*', 'm', ARGV[i + 2])
+  if ARGV[i] == 'set' then
+    redis.call('HSET', KEYS[2], ARGV[i + 1], ARGV[i + 2])
+  else
+    redis.call('HDEL', KEYS[2], ARGV[i + 1])
+  end
+end
+redis.call('HSET', KEYS[1], 'seq', ARGV[4], 'count', redis.call('HLEN', KEYS[2]))
+return 'OK'

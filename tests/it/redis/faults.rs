@@ -1,0 +1,267 @@
+//! What happens to servers: they die, come back without data or with old data, stand still, and forget.
+
+use std::future::Future;
+use std::time::Duration;
+
+use mediagate::feed::redis::{RedisBroker, RedisFeed};
+use mediagate::feed::wire::Position;
+use mediagate::feed::{Broker, BrokerError};
+use mediagate::secret::Secret;
+
+use super::node::{Node, at, deactivated, entries, fill, lifted, metrics, relay};
+use crate::support::redis_server::{Disk, RedisServer};
+
+/// Ten times what a relay does, so that tests are quick.
+const BEAT: Duration = Duration::from_millis(100);
+
+#[tokio::test]
+async fn a_server_that_is_down_at_the_start_is_waited_for() {
+    let mut server = RedisServer::prepared(Disk::None, &[]);
+    let mut node = Node::connect(&server).await;
+    server.restart();
+    fill(&mut relay(&server), &at(3), &entries(0..3)).await.unwrap();
+    node.until("loaded", |node| node.seq == Some(3)).await;
+}
+
+#[tokio::test]
+async fn a_restart_with_its_data_costs_no_reload() {
+    let mut server = RedisServer::start(Disk::AppendOnly);
+    let mut broker = relay(&server);
+    fill(&mut broker, &at(3), &entries(0..3)).await.unwrap();
+    let mut node = Node::connect(&server).await;
+    node.until("loaded", |node| node.seq == Some(3)).await;
+    broker.publish(&at(3), &[deactivated(4, "x")]).await.unwrap();
+    node.until("followed", |node| node.seq == Some(4)).await;
+
+    server.kill();
+    assert!(broker.position().await.is_err());
+    server.restart();
+    assert_eq!(broker.position().await.unwrap(), Some(at(4)));
+    broker.publish(&at(4), &[lifted(5, "x")]).await.unwrap();
+    broker.heartbeat(&at(5)).await.unwrap();
+    node.until("resumed", |node| node.seq == Some(5)).await;
+    assert_eq!((node.loads, node.names().len()), (1, 3));
+}
+
+#[tokio::test]
+async fn a_restart_without_data_is_waited_out_until_it_is_refilled() {
+    let mut server = RedisServer::start(Disk::None);
+    let mut broker = relay(&server);
+    fill(&mut broker, &at(3), &entries(0..3)).await.unwrap();
+    let mut node = Node::connect(&server).await;
+    node.until("loaded", |node| node.seq == Some(3)).await;
+    server.restart();
+    // Once it has asked, it knows that there is nothing, and says nothing.
+    node.quiet_until(|| server.has_client("exec")).await;
+    assert!(matches!(broker.position().await, Ok(None) | Err(_)));
+    assert_eq!(broker.position().await.unwrap(), None);
+    fill(&mut broker, &at(5), &entries(1..6)).await.unwrap();
+    node.until("loaded again", |node| node.loads == 2).await;
+    assert_eq!((node.seq, node.names()), (Some(5), ["u1", "u2", "u3", "u4", "u5"].map(String::from).into()));
+}
+
+#[tokio::test]
+async fn what_was_trimmed_while_a_node_was_away_is_loaded() {
+    let server = RedisServer::start(Disk::None);
+    server.command::<()>(&["ACL", "SETUSER", "node", "on", ">pw", "~*", "&*", "+@all"]).await;
+    let mut broker = relay(&server);
+    fill(&mut broker, &at(0), &[]).await.unwrap();
+    let mut options = server.options();
+    (options.username, options.password) = (Some("node".into()), Some(Secret::new("pw")));
+    let mut node = Node::with(options).await;
+    node.until("loaded", |node| node.seq == Some(0)).await;
+
+    let change = |seq| deactivated(seq, &format!("u{seq}"));
+    for (round, trims) in [(0, false), (1, true)] {
+        server.command::<()>(&["ACL", "SETUSER", "node", "off"]).await;
+        server.command::<i64>(&["CLIENT", "KILL", "USER", "node"]).await;
+        let seq = round * 400;
+        broker.publish(&at(seq), &(seq + 1..=seq + 400).map(change).collect::<Vec<_>>()).await.unwrap();
+        if trims {
+            server.command::<u64>(&["XTRIM", "{mediagate}:changes", "MAXLEN", "10"]).await;
+        }
+        server.command::<()>(&["ACL", "SETUSER", "node", "on"]).await;
+        node.until("caught up", |node| node.seq == Some(seq + 400)).await;
+        assert_eq!((node.loads, node.held.len() as u64), (if trims { 2 } else { 1 }, seq + 400));
+    }
+}
+
+#[tokio::test]
+async fn the_stream_keeps_about_as_many_entries_as_it_is_told() {
+    let server = RedisServer::start(Disk::None);
+    let mut options = server.options();
+    options.stream_entries = 200;
+    let mut broker = RedisBroker::new(&options).unwrap();
+    fill(&mut broker, &at(0), &[]).await.unwrap();
+    let changes: Vec<_> = (1..=3000).map(|seq| deactivated(seq, "x")).collect();
+    broker.publish(&at(0), &changes).await.unwrap();
+    for _ in 0..300 {
+        broker.heartbeat(&at(3000)).await.unwrap();
+    }
+    let length = server.command::<u64>(&["XLEN", "{mediagate}:changes"]).await;
+    assert!((200..=400).contains(&length), "{length}");
+}
+
+/// Beats until `done`, as a relay does each second.
+async fn beating(broker: &mut RedisBroker, seq: u64, done: impl Future<Output = ()>) {
+    let beats = async {
+        loop {
+            broker.heartbeat(&at(seq)).await.unwrap();
+            tokio::time::sleep(BEAT).await;
+        }
+    };
+    tokio::select! {
+        () = done => {}
+        () = beats => {}
+    }
+}
+
+/// A server with the state at 5 on disk, and a node that has come to 8.
+async fn rolled_back() -> (RedisServer, Node) {
+    let mut server = RedisServer::start(Disk::None);
+    let mut broker = relay(&server);
+    fill(&mut broker, &at(5), &entries(0..5)).await.unwrap();
+    broker.heartbeat(&at(5)).await.unwrap();
+    server.command::<()>(&["SAVE"]).await;
+    assert!(server.dump().exists());
+    let mut node = Node::connect(&server).await;
+    node.until("loaded", |node| node.seq == Some(5)).await;
+    broker.publish(&at(5), &[deactivated(6, "x"), lifted(7, "u0"), deactivated(8, "y")]).await.unwrap();
+    node.until("followed", |node| node.seq == Some(8)).await;
+    server.restart();
+    node.quiet_until(|| server.has_client("xread")).await;
+    (server, node)
+}
+
+#[tokio::test]
+async fn a_broker_that_lost_its_newest_writes_takes_nothing_back() {
+    let (server, mut node) = rolled_back().await;
+    let mut broker = relay(&server);
+    assert_eq!(broker.position().await.unwrap(), Some(at(5)));
+    broker.publish(&at(5), &[deactivated(6, "x")]).await.unwrap();
+    let behind = async || server.command::<String>(&["HGET", "{mediagate}:meta", "seq"]).await == "6";
+    node.quiet_until(behind).await;
+    // A heartbeat from before the fall does not count, and a true one for another number neither.
+    let old = r#"{"v":1,"type":"heartbeat","source":"db-1","seq":5}"#;
+    server.command::<String>(&["XADD", "{mediagate}:changes", "*", "m", old]).await;
+    node.quiet_until(behind).await;
+
+    broker.publish(&at(6), &[lifted(7, "u0"), deactivated(8, "y")]).await.unwrap();
+    beating(&mut broker, 8, node.until("caught up", |node| node.beats > 0)).await;
+    assert_eq!((node.seq, node.loads), (Some(8), 1));
+    broker.publish(&at(8), &[deactivated(9, "z")]).await.unwrap();
+    node.until("followed", |node| node.seq == Some(9)).await;
+    assert_eq!(node.names(), ["u1", "u2", "u3", "u4", "x", "y", "z"]);
+}
+
+#[tokio::test]
+async fn a_source_that_has_gone_back_is_followed_once_it_says_so() {
+    let (server, mut node) = rolled_back().await;
+    beating(&mut relay(&server), 5, node.until("loaded again", |node| node.loads == 2)).await;
+    assert_eq!((node.seq, node.names().len()), (Some(5), 5));
+}
+
+#[tokio::test]
+async fn a_source_may_go_back_by_a_refill_while_a_node_follows() {
+    let server = RedisServer::start(Disk::None);
+    let mut broker = relay(&server);
+    fill(&mut broker, &at(8), &entries(0..8)).await.unwrap();
+    let mut node = Node::connect(&server).await;
+    node.until("loaded", |node| node.seq == Some(8)).await;
+    fill(&mut broker, &at(5), &entries(0..5)).await.unwrap();
+    beating(&mut broker, 5, node.until("loaded again", |node| node.loads == 2)).await;
+    assert_eq!((node.seq, node.names().len()), (Some(5), 5));
+}
+
+#[tokio::test]
+async fn another_source_is_another_state() {
+    let server = RedisServer::start(Disk::None);
+    let mut broker = relay(&server);
+    fill(&mut broker, &at(8), &entries(0..8)).await.unwrap();
+    let mut node = Node::connect(&server).await;
+    node.until("loaded", |node| node.seq == Some(8)).await;
+    let other = Position { source: "db-2".into(), seq: 2 };
+    fill(&mut broker, &other, &entries(0..2)).await.unwrap();
+    node.until("loaded again", |node| node.loads == 2).await;
+    assert_eq!((node.seq, node.names().len()), (Some(2), 2));
+    assert!(matches!(broker.heartbeat(&at(8)).await, Err(BrokerError::Moved)));
+    broker.publish(&other, &[deactivated(3, "x")]).await.unwrap();
+    node.until("followed", |node| node.seq == Some(3)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_stands_still_is_given_up_and_found_again() {
+    let server = RedisServer::start(Disk::None);
+    let mut broker = relay(&server);
+    fill(&mut broker, &at(3), &entries(0..3)).await.unwrap();
+    let mut node = Node::connect(&server).await;
+    node.until("loaded", |node| node.seq == Some(3)).await;
+    let clients = async || server.command::<String>(&["CLIENT", "LIST"]).await;
+    let before = clients().await;
+    server.signal("STOP");
+    // Answers are waited for in time: the relay has to give up first, then the node.
+    assert!(broker.position().await.is_err());
+    assert!(broker.position().await.is_err());
+    server.signal("CONT");
+    broker.position().await.unwrap();
+    broker.publish(&at(3), &[deactivated(4, "x")]).await.unwrap();
+    broker.heartbeat(&at(4)).await.unwrap();
+    node.until("followed", |node| node.seq == Some(4)).await;
+    assert_eq!(node.loads, 1, "{before}");
+}
+
+#[tokio::test]
+async fn a_state_that_lost_a_part_is_loaded_by_nobody() {
+    let server = RedisServer::start(Disk::None);
+    let mut broker = relay(&server);
+    for lost in ["state", "field", "changes", "meta"] {
+        fill(&mut broker, &at(3), &entries(0..3)).await.unwrap();
+        let state = server.generations().await.remove(0);
+        match lost {
+            "state" => server.command::<i64>(&["DEL", &state]).await,
+            "field" => server.command::<i64>(&["HDEL", &state, "deactivated/user/acme/u1"]).await,
+            lost => server.command::<i64>(&["DEL", &format!("{{mediagate}}:{lost}")]).await,
+        };
+        let mut node = Node::connect(&server).await;
+        node.quiet_until(|| server.has_client("exec")).await;
+        assert_eq!(relay(&server).position().await.unwrap(), None, "{lost}");
+        let publish = broker.publish(&at(3), &[deactivated(4, "x")]).await;
+        assert!(matches!(publish, Err(BrokerError::Moved)), "{lost}");
+        assert!(broker.heartbeat(&at(3)).await.is_err(), "{lost}");
+        fill(&mut broker, &at(3), &entries(0..3)).await.unwrap();
+        node.until("loaded", |node| node.seq == Some(3)).await;
+        server.command::<()>(&["FLUSHALL"]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_was_deleted_under_a_node_is_noticed() {
+    let server = RedisServer::start(Disk::None);
+    let mut broker = relay(&server);
+    fill(&mut broker, &at(3), &entries(0..3)).await.unwrap();
+    let mut node = Node::connect(&server).await;
+    node.until("loaded", |node| node.seq == Some(3)).await;
+    // The last id that there can be: nothing can be appended any more, and the next refill begins a new stream.
+    let last = format!("{0}-{0}", u64::MAX);
+    server.command::<String>(&["XADD", "{mediagate}:changes", &last, "m", "x"]).await;
+    node.quiet_until(async || node_has(&server).await).await;
+    assert!(matches!(broker.publish(&at(3), &[deactivated(4, "x")]).await, Err(BrokerError::Failed(_))));
+    assert_eq!(broker.position().await.unwrap(), Some(at(3)));
+    fill(&mut broker, &at(3), &entries(0..3)).await.unwrap();
+    broker.publish(&at(3), &[deactivated(4, "x")]).await.unwrap();
+    node.until("followed", |node| node.seq == Some(4)).await;
+}
+
+async fn node_has(server: &RedisServer) -> bool {
+    server.has_client("xread").await
+}
+
+#[tokio::test]
+async fn a_feed_that_is_dropped_leaves_nothing_behind() {
+    let server = RedisServer::start(Disk::None);
+    fill(&mut relay(&server), &at(3), &entries(0..3)).await.unwrap();
+    let feed = RedisFeed::connect(server.options(), metrics()).await.unwrap();
+    server.wait_for_client("xread").await;
+    drop(feed);
+    server.eventually("no reader", async || !server.has_client("xread").await).await;
+}
