@@ -8,6 +8,8 @@ mod backoff;
 #[cfg(feature = "server")]
 mod local;
 #[cfg(feature = "server")]
+pub mod nats;
+#[cfg(feature = "server")]
 pub mod redis;
 #[cfg(feature = "server")]
 pub mod wire;
