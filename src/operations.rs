@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -11,7 +12,20 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
+use crate::gate::Endpoint;
 use crate::proxy::Shared;
+use crate::store::Store;
+
+/// What the answers are about.
+#[derive(Debug, Clone)]
+pub struct Process {
+    /// What requests share.
+    pub shared: Shared,
+    /// Whether it serves files.
+    pub is_edge: bool,
+    /// The store, with the control plane.
+    pub store: Option<Store>,
+}
 
 /// Serves until `shutdown` completes.
 ///
@@ -20,30 +34,41 @@ use crate::proxy::Shared;
 /// When the listener fails.
 pub async fn serve(
     listener: TcpListener,
-    shared: Shared,
+    process: Process,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let router = Router::new()
         .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .with_state(shared);
+        .with_state(process);
     axum::serve(listener, router).with_graceful_shutdown(shutdown).await
 }
 
-async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
+async fn metrics(State(process): State<Process>) -> impl IntoResponse {
+    let shared = &process.shared;
     let text = shared.metrics.render(&shared.gate.load(), &shared.restrictions, Instant::now());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
-/// Ready once the restrictions are loaded and fresh, and every storage has an address.
-async fn ready(State(shared): State<Shared>) -> (StatusCode, String) {
-    let gate = shared.gate.load();
-    if !gate.freshness().holds(&shared.restrictions, Instant::now()) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "the restrictions are not fresh\n".into());
+/// Ready once a process can do all that it is there for: an edge has fresh restrictions and an address of every storage,
+/// a control node its store.
+async fn ready(State(process): State<Process>) -> (StatusCode, String) {
+    let not_ready = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
+    if let Some(store) = &process.store
+        && let Err(error) = store.seq().await
+    {
+        log::warn!("not ready: {error}");
+        return not_ready("the store does not answer\n".into());
     }
-    match gate.endpoints().iter().find(|endpoint| shared.origins.address(endpoint).is_none()) {
-        Some(endpoint) => (StatusCode::SERVICE_UNAVAILABLE, format!("{endpoint} has no known address\n")),
-        None => (StatusCode::OK, "ready\n".into()),
+    let shared = &process.shared;
+    let gate = shared.gate.load();
+    if process.is_edge && !gate.freshness().holds(&shared.restrictions, Instant::now()) {
+        return not_ready("the restrictions are not fresh\n".into());
+    }
+    let unknown = |endpoint: &&Arc<Endpoint>| shared.origins.address(endpoint).is_none();
+    match gate.endpoints().iter().find(unknown) {
+        Some(endpoint) if process.is_edge => not_ready(format!("{endpoint} has no known address\n")),
+        _ => (StatusCode::OK, "ready\n".into()),
     }
 }

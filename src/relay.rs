@@ -149,7 +149,7 @@ impl<B: Broker> Leading<'_, B> {
         }
     }
 
-    async fn renew(&self) -> Result<(), Stopped> {
+    async fn renew(&mut self) -> Result<(), Stopped> {
         if self.store.lease(LEASE, self.holder, self.times.lease).await? { Ok(()) } else { Err(Stopped::LostLease) }
     }
 
@@ -207,9 +207,8 @@ impl<B: Broker> Leading<'_, B> {
 
     /// Replaces what the broker holds by the store's state.
     async fn refill(&mut self) -> Result<Position, Stopped> {
-        let source = self.store.source().await?;
         let snapshot = self.store.snapshot().await?;
-        let to = Position { source, seq: snapshot.seq };
+        let to = Position { source: snapshot.source.clone(), seq: snapshot.seq };
         let expected = snapshot.expected;
         let (sender, parts) = mpsc::channel(2);
         let started = Instant::now();
@@ -235,7 +234,7 @@ impl<B: Broker> Leading<'_, B> {
     }
 
     /// Lifts what can concern nobody any more.
-    async fn expire(&self) -> Result<(), Stopped> {
+    async fn expire(&mut self) -> Result<(), Stopped> {
         loop {
             let expired = self.store.expired(now_secs(), EXPIRE_BATCH).await?;
             let is_last = expired.len() < EXPIRE_BATCH as usize;

@@ -54,6 +54,8 @@ struct Order {
     unsettled: HashMap<(ScopeId, bool), u64>,
     /// A state that is arriving in parts.
     arriving: Option<Tables>,
+    /// Whose numbers these are; empty where the feed does not say.
+    source: String,
 }
 
 impl Order {
@@ -97,7 +99,12 @@ impl RestrictionSet {
             key,
             epoch,
             tables: ArcSwap::from_pointee(Tables::with_capacity(0)),
-            order: Mutex::new(Order { settled: None, unsettled: HashMap::new(), arriving: None }),
+            order: Mutex::new(Order {
+                settled: None,
+                unsettled: HashMap::new(),
+                arriving: None,
+                source: String::new(),
+            }),
             generation: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             heard: AtomicU64::new(0),
@@ -190,8 +197,11 @@ impl RestrictionSet {
                 // Not heard from: half a state says nothing about how things stand.
                 return Applied::Yes;
             }
-            Event::SnapshotEnds { seq } => match order.arriving.take() {
-                Some(tables) => self.replace(&mut order, tables, seq),
+            Event::SnapshotEnds { source, seq } => match order.arriving.take() {
+                Some(tables) => {
+                    order.source = source;
+                    self.replace(&mut order, tables, seq)
+                }
                 None => Applied::NeedsSnapshot,
             },
             Event::Change(change) if order.is_absurd(change.seq) => Applied::Absurd,
@@ -270,6 +280,12 @@ impl RestrictionSet {
     /// before it have come, or the feed has said that they have.
     pub fn applied(&self) -> u64 {
         self.applied.load(Ordering::SeqCst)
+    }
+
+    /// Up to where everything is in force, as [`RestrictionSet::applied`], and whose number that is.
+    pub fn position(&self) -> (String, u64) {
+        let order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
+        (order.source.clone(), self.applied())
     }
 
     /// How long ago the feed was last heard; `None` before its first state.

@@ -1,5 +1,7 @@
 //! The whole gateway of one process: listeners, feed, store, reload and shutdown around the pieces.
 
+mod feeds;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -13,10 +15,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::access_log::AccessLog;
-use crate::config::Config;
+use crate::config::{self, Config, FeedSource};
+use crate::control::nodes::Nodes;
 use crate::control::{self, ControlState};
-use crate::feed;
 use crate::proxy::{MediaServer, Shared, Tls};
+use crate::relay::step_down;
 use crate::restrictions::RestrictionSet;
 use crate::store::Store;
 use crate::{metrics, operations, proxy};
@@ -31,17 +34,20 @@ const BACKLOG: u32 = 4096;
 pub struct Gateway {
     /// Addresses of the media listeners, with their real ports.
     pub media: Vec<SocketAddr>,
-    /// Address of the control listener.
-    pub control: SocketAddr,
+    /// Address of the control listener; `None` without the role.
+    pub control: Option<SocketAddr>,
     /// Address of the metrics listener.
     pub metrics: Option<SocketAddr>,
     /// What its requests share.
     pub shared: Shared,
     config: PathBuf,
+    name: String,
+    store: Option<Store>,
+    resync: watch::Sender<u64>,
     shutdown: watch::Sender<bool>,
     media_task: JoinHandle<std::io::Result<()>>,
     other_tasks: Vec<JoinHandle<std::io::Result<()>>>,
-    feed_task: Option<JoinHandle<()>>,
+    feed_tasks: Vec<JoinHandle<()>>,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -64,76 +70,97 @@ impl Gateway {
                 example.display()
             );
         }
-        let threads = worker_threads(config.media.threads);
-        let tls = match &config.media.tls {
-            None => None,
-            Some(files) => Some(
-                Tls::from_pem_files(&files.cert_file, &files.key_file)
-                    .with_context(|| format!("cannot use {}", files.cert_file.display()))?,
-            ),
-        };
-        let mut listeners = Vec::new();
-        for address in &config.media.listen {
-            listeners.push(listen(*address, "media.listen")?);
-        }
-        let media = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-
         let restrictions = Arc::new(RestrictionSet::new(random_key()?, Instant::now()));
         let shared = Shared {
             gate: Arc::new(ArcSwap::from_pointee(config.gate)),
-            restrictions: Arc::clone(&restrictions),
+            restrictions,
             origins: Arc::new(proxy::Origins::default()),
             metrics: Arc::new(metrics::Metrics::new()),
-            access_log: Some(Arc::new(AccessLog::stderr())),
+            access_log: config.media.is_some().then(|| Arc::new(AccessLog::stderr())),
         };
-        let endpoints = shared.gate.load().endpoints();
-        shared.origins.refresh(&endpoints).await;
-
         let (shutdown, down) = watch::channel(false);
-        let mut other_tasks = Vec::new();
+        let (resync, resyncs) = watch::channel(0);
+        let (mut feed_tasks, mut other_tasks) = (Vec::new(), Vec::new());
 
-        let store = Store::open(&config.control.store).await?;
-        let local = feed::local(store.clone());
-        let (applied, mut in_force) = watch::channel(0);
-        let followed = Arc::clone(&restrictions);
-        let (cases, metrics) = (Arc::clone(&shared.gate), Arc::clone(&shared.metrics));
-        let feed_task = tokio::spawn(async move {
-            let uid_case = |app: &str| cases.load().uid_case(app).unwrap_or_default();
-            if let Err(error) = feed::follow(local, &followed, uid_case, &metrics, &applied).await {
-                log::error!("{error}");
+        let nodes = Arc::new(Nodes::default());
+        let store = match &config.control {
+            Some(control) => Some(Store::open(&control.store).await?),
+            None => None,
+        };
+        if let Some(store) = &store {
+            feed_tasks.extend(feeds::control(&config.feed, store, &nodes, &config.name).await?);
+        }
+        let is_local = matches!(config.feed, FeedSource::Local);
+        let mut applied = None;
+        let media = match &config.media {
+            None => None,
+            Some(media) => {
+                let bound = Media::bind(media)?;
+                let local = store.as_ref().map(|store| (store, &nodes));
+                let edge = feeds::edge(&config.feed, local, &shared, &config.name, resyncs).await?;
+                feed_tasks.extend(edge.tasks);
+                if is_local {
+                    let mut loaded = edge.applied.clone();
+                    let limit = Duration::from_secs(30);
+                    let loaded = tokio::time::timeout(limit, loaded.changed()).await;
+                    loaded.context("the restrictions could not be loaded in 30 seconds")??;
+                    applied = Some(edge.applied);
+                }
+                let endpoints = shared.gate.load().endpoints();
+                shared.origins.refresh(&endpoints).await;
+                Some(bound)
             }
-        });
-        tokio::time::timeout(Duration::from_secs(30), in_force.changed())
-            .await
-            .context("the restrictions could not be loaded in 30 seconds")??;
+        };
 
-        let listener = listen(config.control.listen, "control.listen")?;
-        let control = listener.local_addr()?;
-        let gate = Arc::clone(&shared.gate);
-        let nodes = Arc::new(control::nodes::Nodes::default());
-        let state = ControlState::new(store, nodes, Some(in_force), gate, config.control.api_keys).await?;
-        other_tasks.push(tokio::spawn(control::serve(listener, state, is_down(down.clone()))));
+        let control = match (config.control, &store) {
+            (Some(control), Some(store)) => {
+                let listener = listen(control.listen, "control.listen")?;
+                let address = listener.local_addr()?;
+                let gate = Arc::clone(&shared.gate);
+                let state = ControlState::new(store.clone(), nodes, applied, gate, control.api_keys).await?;
+                other_tasks.push(tokio::spawn(control::serve(listener, state, is_down(down.clone()))));
+                Some(address)
+            }
+            _ => None,
+        };
         let metrics = match config.metrics {
             None => None,
             Some(address) => {
                 let listener = listen(address, "metrics.listen")?;
                 let address = listener.local_addr()?;
-                other_tasks.push(tokio::spawn(operations::serve(listener, shared.clone(), is_down(down.clone()))));
+                let process =
+                    operations::Process { shared: shared.clone(), is_edge: media.is_some(), store: store.clone() };
+                other_tasks.push(tokio::spawn(operations::serve(listener, process, is_down(down.clone()))));
                 Some(address)
             }
         };
-        let server = MediaServer::new(shared.clone(), threads);
-        let media_task = tokio::spawn(async move { server.serve(listeners, tls, down, GRACE).await });
+        let (addresses, media_task) = match media {
+            Some(media) => {
+                let server = MediaServer::new(shared.clone(), media.threads);
+                let serve = async move { server.serve(media.listeners, media.tls, down, GRACE).await };
+                (media.addresses, tokio::spawn(serve))
+            }
+            None => {
+                let wait = async move {
+                    is_down(down).await;
+                    Ok(())
+                };
+                (Vec::new(), tokio::spawn(wait))
+            }
+        };
         Ok(Gateway {
-            media,
+            media: addresses,
             control,
             metrics,
             shared,
             config: path.to_owned(),
+            name: config.name,
+            store,
+            resync,
             shutdown,
             media_task,
             other_tasks,
-            feed_task: Some(feed_task),
+            feed_tasks,
         })
     }
 
@@ -143,8 +170,12 @@ impl Gateway {
         for address in &self.media {
             text += &format!(" media {address},");
         }
-        text += &format!(" control {}", self.control);
-        text + &self.metrics.map_or_else(String::new, |address| format!(", metrics {address}"))
+        for (what, address) in [("control", self.control), ("metrics", self.metrics)] {
+            if let Some(address) = address {
+                text += &format!(" {what} {address},");
+            }
+        }
+        text.trim_end_matches(',').to_owned()
     }
 
     /// Runs until SIGINT or SIGTERM, reloading on SIGHUP; then ends gracefully. A second signal ends at once.
@@ -176,6 +207,8 @@ impl Gateway {
         match Config::load(&self.config) {
             Ok(config) if config.example_secrets.is_empty() => {
                 self.shared.gate.store(Arc::new(config.gate));
+                // Uids may compare otherwise now.
+                self.resync.send_modify(|times| *times += 1);
                 log::info!("reloaded {}: apps, keys, hosts and storages are the new ones", self.config.display());
             }
             Ok(_) => log::error!("not reloaded: {} names example secrets", self.config.display()),
@@ -202,8 +235,11 @@ impl Gateway {
                 task.abort();
             }
         }
-        if let Some(feed) = self.feed_task.take() {
-            feed.abort();
+        self.feed_tasks.iter().for_each(JoinHandle::abort);
+        if let Some(store) = &self.store
+            && let Err(error) = step_down(store, &self.name).await
+        {
+            log::warn!("the next relay has to wait: {error}");
         }
         Ok(media??)
     }
@@ -213,7 +249,33 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         self.media_task.abort();
         self.other_tasks.iter().for_each(JoinHandle::abort);
-        self.feed_task.iter().for_each(JoinHandle::abort);
+        self.feed_tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// The media listener before it serves: an address that is taken is an error before anything else begins.
+struct Media {
+    listeners: Vec<TcpListener>,
+    addresses: Vec<SocketAddr>,
+    tls: Option<Tls>,
+    threads: usize,
+}
+
+impl Media {
+    fn bind(media: &config::Media) -> anyhow::Result<Media> {
+        let tls = match &media.tls {
+            None => None,
+            Some(files) => Some(
+                Tls::from_pem_files(&files.cert_file, &files.key_file)
+                    .with_context(|| format!("cannot use {}", files.cert_file.display()))?,
+            ),
+        };
+        let mut listeners = Vec::new();
+        for address in &media.listen {
+            listeners.push(listen(*address, "media.listen")?);
+        }
+        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+        Ok(Media { listeners, addresses, tls, threads: worker_threads(media.threads) })
     }
 }
 

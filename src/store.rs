@@ -25,6 +25,7 @@ use tokio::task::JoinHandle;
 pub use error::StoreError;
 use location::Dialect;
 pub use location::Location;
+pub(crate) use schema::random_id;
 
 use crate::feed::Backoff;
 use crate::restrictions::{Change, Effect, Entry, Scope, ScopeKind};
@@ -179,8 +180,7 @@ impl Store {
     ///
     /// When the database fails.
     pub async fn rename_source(&self) -> Result<(), StoreError> {
-        let id = schema::random_id().unwrap_or_default();
-        let update = sqlx::query("UPDATE source SET id = $1").bind(id).execute(&self.0.pool);
+        let update = sqlx::query("UPDATE source SET id = $1").bind(random_id()).execute(&self.0.pool);
         update.await.map(drop).map_err(|error| self.failed(&error))
     }
 
@@ -243,10 +243,11 @@ impl Store {
                 let _ = sender.send(Err(StoreError::new(&location, &error))).await;
             }
         });
-        let mut snapshot = Snapshot { seq: 0, expected: 0, parts, location: self.0.location.clone() };
+        let mut snapshot =
+            Snapshot { source: String::new(), seq: 0, expected: 0, parts, location: self.0.location.clone() };
         match begun.await {
-            Ok((seq, expected)) => {
-                (snapshot.seq, snapshot.expected) = (seq, expected);
+            Ok((source, seq, expected)) => {
+                (snapshot.source, snapshot.seq, snapshot.expected) = (source, seq, expected);
                 Ok(snapshot)
             }
             Err(_) => match snapshot.next().await {
@@ -335,6 +336,8 @@ impl Store {
 /// A state that is being read.
 #[derive(Debug)]
 pub struct Snapshot {
+    /// The store's name.
+    pub source: String,
     /// The newest change in it.
     pub seq: u64,
     /// How many entries it has.
@@ -457,7 +460,7 @@ async fn listen(url: String, changed: watch::Sender<u64>) {
 async fn read_state(
     pool: &AnyPool,
     dialect: Dialect,
-    begin: oneshot::Sender<(u64, usize)>,
+    begin: oneshot::Sender<(String, u64, usize)>,
     parts: &mpsc::Sender<Result<Option<Vec<Entry>>, StoreError>>,
 ) -> Result<(), sqlx::Error> {
     let mut connection = pool.acquire().await?;
@@ -465,7 +468,8 @@ async fn read_state(
     let mut transaction = connection.begin_with(dialect.begin_read()).await?;
     let seq: i64 = sqlx::query_scalar("SELECT seq FROM counter").fetch_one(&mut *transaction).await?;
     let count: i64 = sqlx::query_scalar("SELECT count(*) FROM restrictions").fetch_one(&mut *transaction).await?;
-    if begin.send((seq as u64, usize::try_from(count).unwrap_or(0))).is_err() {
+    let source: String = sqlx::query_scalar("SELECT id FROM source").fetch_one(&mut *transaction).await?;
+    if begin.send((source, seq as u64, usize::try_from(count).unwrap_or(0))).is_err() {
         return Ok(());
     }
     let mut rows =

@@ -108,7 +108,7 @@ impl Cli {
                         return Ok(ExitCode::from(BAD_CONFIGURATION));
                     }
                 };
-                runtime(worker_threads(config.media.threads))?.block_on(async {
+                runtime(worker_threads(config.media.as_ref().map_or(0, |media| media.threads)))?.block_on(async {
                     let gateway = Gateway::start(config, &file).await?;
                     log::info!("{}", gateway.listening());
                     gateway.run().await

@@ -1,14 +1,14 @@
 //! `[control]`: the API, its database, and who may call it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use super::apps::AppSummary;
 use super::files::Files;
 use super::listeners::Addresses;
-use super::tree::{LATER, Place, Section, Text, Unique};
+use super::tree::{Place, Section, Text, Unique};
 use crate::control::{ApiKey, ApiScope};
 use crate::secret::Secret;
+use crate::store::Location;
 
 /// Most API keys.
 const MAX_API_KEYS: usize = 1000;
@@ -21,8 +21,8 @@ const API_KEY_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
 pub struct Control {
     /// Its address.
     pub listen: SocketAddr,
-    /// The file of its SQLite database.
-    pub store: PathBuf,
+    /// Its database.
+    pub store: Location,
     /// Who may call it, at least one.
     pub api_keys: Vec<ApiKey>,
 }
@@ -41,8 +41,8 @@ pub(super) fn control<'a>(
     let listen = section.text("listen");
     let listen = addresses.read_or(listen, "127.0.0.1:8081", &section.place_of("listen"));
     let store = match section.text("store") {
-        Some(url) => store(&url, files),
-        None => Some(files.path("mediagate.db")),
+        Some(url) => store(&url, &mut section, files),
+        None => Some(Location::Sqlite(files.path("mediagate.db"))),
     };
     section.refuse_later(&["tls_cert_file", "tls_key_file"]);
     let required = "at least one `[[control.api_keys]]`, or nobody could call the API";
@@ -55,17 +55,35 @@ pub(super) fn control<'a>(
     Some(ControlSection { control, keys })
 }
 
-fn store(url: &Text<'_>, files: &Files<'_>) -> Option<PathBuf> {
-    if ["postgres:", "postgresql:"].iter().any(|scheme| url.value.starts_with(scheme)) {
-        url.wrong(format!("PostgreSQL {LATER}: must be \"sqlite:FILE\""));
-        return None;
+fn store(url: &Text<'_>, section: &mut Section<'_>, files: &Files<'_>) -> Option<Location> {
+    let password = section.text("store_password_file").and_then(|file| files.secret(&file));
+    if ["postgres://", "postgresql://"].iter().any(|scheme| url.value.starts_with(scheme)) {
+        let (server, parameters) = url.value.split_once('?').unwrap_or((url.value, ""));
+        let (_, server) = server.split_once("://").unwrap_or_default();
+        let (user, place) = server.split_once('@').unwrap_or_default();
+        if user.contains(':') || parameters.to_ascii_lowercase().contains("password") {
+            url.wrong("must not hold a password: it belongs into a file of its own, named by store_password_file");
+            return None;
+        }
+        let parts = place.split_once('/');
+        if user.is_empty() || place.contains('@') || parts.is_none_or(|(host, db)| host.is_empty() || db.is_empty()) {
+            url.wrong("must be \"postgres://USER@HOST/DATABASE\", with parameters like ?sslmode=verify-full behind it");
+            return None;
+        }
+        return Some(Location::Postgres { url: url.value.to_owned(), password });
+    }
+    if password.is_some() {
+        section.place_of("store_password_file").wrong("goes with a store in PostgreSQL only");
     }
     let file = url.value.strip_prefix("sqlite:").map(|file| file.strip_prefix("//").unwrap_or(file));
     let file = file.filter(|file| !file.is_empty() && !file.starts_with(':') && !file.contains(['?', '\0']));
     if file.is_none() {
-        url.wrong("must be \"sqlite:FILE\", without parameters: a deactivation has to outlive the process");
+        url.wrong(
+            "must be \"sqlite:FILE\", without parameters, or \"postgres://USER@HOST/DATABASE\": a deactivation has to \
+             outlive the process",
+        );
     }
-    Some(files.path(file?))
+    Some(Location::Sqlite(files.path(file?)))
 }
 
 fn api_key<'a>(

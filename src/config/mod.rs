@@ -6,6 +6,7 @@
 mod apps;
 mod control;
 mod error;
+mod feed;
 pub(crate) mod files;
 mod listeners;
 mod spelling;
@@ -18,16 +19,16 @@ mod tests;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use toml::de::DeTable;
 
 pub use apps::{AppSummary, KeySummary, MAX_TOKEN_TTL};
 pub use control::Control;
 pub use error::{ConfigError, ConfigErrors};
+pub use feed::FeedSource;
 pub use listeners::{Media, TlsFiles};
 
-use crate::gate::{Freshness, Gate, GateOptions, WhenStale};
+use crate::gate::{Gate, GateOptions};
 use files::Files;
 use tree::{LATER, Report, Section, Value};
 
@@ -40,10 +41,14 @@ const STACK_BYTES: usize = 32 << 20;
 /// What the gateway runs with.
 #[derive(Debug)]
 pub struct Config {
-    /// The listener that clients fetch from.
-    pub media: Media,
-    /// The control API, which the local feed takes its restrictions from.
-    pub control: Control,
+    /// What this process calls itself among the nodes.
+    pub name: String,
+    /// The listener that clients fetch from; `None` without the role `edge`.
+    pub media: Option<Media>,
+    /// The control API; `None` without the role `control`.
+    pub control: Option<Control>,
+    /// Where restrictions come from.
+    pub feed: FeedSource,
     /// The address of the metrics; none: no such listener.
     pub metrics: Option<SocketAddr>,
     /// The decision, with the keys and storages of every app.
@@ -113,60 +118,119 @@ fn parse(text: &str, file: &Path) -> Result<Config, ConfigErrors> {
 /// Returns what is in `root`, or `None` once something that nothing can stand in for was reported.
 fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Config> {
     let mut addresses = listeners::Addresses::default();
-    let media = root.require("media", "a section `[media]` with `listen`").and_then(Value::section);
-    let media = media.and_then(|section| listeners::media(section, files, &mut addresses));
-    let required = "a section `[control]`: the feed \"local:\" takes its restrictions from there";
-    let control = root.require("control", required).and_then(Value::section);
-    let control = control.and_then(|section| control::control(section, files, &mut addresses));
+    let name = name(root);
+    let roles = roles(root)?;
+    let required = "a section `[media]` with `listen`";
+    let media = roles.section(root, Role::Edge, "media", required);
+    let media = media.map(|section| section.and_then(|section| listeners::media(section, files, &mut addresses)));
+    let feed = root.get("feed").and_then(Value::section);
+    let feed = feed.map_or_else(|| Some(feed::Feed::default()), |section| feed::feed(section, files));
+    let is_local = feed.as_ref().is_some_and(|feed| matches!(feed.source, FeedSource::Local));
+    if is_local && roles.0.len() == 1 {
+        let why = "a process with one role needs a broker between itself and the others: redis://… or nats://…";
+        root.place_of("roles").wrong(why);
+    }
+    let required = "a section `[control]`: the feed \"local:\" takes its restrictions from there; a process that only \
+                    serves files says so with roles = [\"edge\"]";
+    let control = roles.section(root, Role::Control, "control", required);
+    let control = control.map(|section| section.and_then(|section| control::control(section, files, &mut addresses)));
     let metrics = root.get("metrics").and_then(Value::section);
     let metrics = metrics.map(|section| listeners::metrics(section, &mut addresses));
-    let freshness = root.get("feed").and_then(Value::section).map(feed).unwrap_or_default();
     if let Some(section) = root.get("prepend").and_then(Value::section) {
         prepend(section);
     }
-    root.refuse_later(&["presigned", "roles"]);
+    root.refuse_later(&["presigned"]);
 
     let storages = root.require("storage", "a section `[storage.NAME]`").and_then(Value::section);
     let storages = storages.map(|section| storage::storages(&section, files)).unwrap_or_default();
     let (apps, summaries) = apps::apps(root, &storages, files);
-    if let Some(control) = &control {
+    if let Some(Some(control)) = &control {
         control::refuse_shared_secrets(&control.keys, &summaries);
     }
 
-    let listeners::MediaSection { media, hosts, cors } = media?;
+    let (media, hosts, cors) = match media {
+        Some(section) => {
+            let listeners::MediaSection { media, hosts, cors } = section?;
+            (Some(media), hosts, cors)
+        }
+        None => Default::default(),
+    };
     if !report.is_empty() {
         return None;
     }
+    let feed::Feed { source: feed, freshness } = feed?;
     // Every rule of the gate was checked above, where its line is known; one that is new there is reported at least.
     let gate = Gate::new(GateOptions { apps: apps?, hosts, freshness, cors });
     let gate = gate.map_err(|error| root.place_of("apps").wrong(error.to_string())).ok()?;
-    let control = control?.control;
+    let control = match control {
+        Some(section) => Some(section?.control),
+        None => None,
+    };
     let metrics = match metrics {
         Some(address) => Some(address?),
         None => None,
     };
-    Some(Config { media, control, metrics, gate, apps: summaries, example_secrets: Vec::new() })
+    Some(Config { name: name?, media, control, feed, metrics, gate, apps: summaries, example_secrets: Vec::new() })
 }
 
-fn feed(mut section: Section<'_>) -> Freshness {
-    if let Some(url) = section.text("url") {
-        let later = ["redis:", "rediss:", "nats:", "tls:"];
-        if later.iter().any(|scheme| url.value.starts_with(scheme)) {
-            url.wrong(format!("this feed {LATER}: must be \"local:\""));
-        } else if url.value != "local:" {
-            url.wrong(format!("must be \"local:\"; any other feed {LATER}"));
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// It serves files.
+    Edge,
+    /// It has the control API and the store, and relays what changes.
+    Control,
+}
+
+struct Roles(Vec<Role>);
+
+impl Roles {
+    /// The section of `role`: `None` where the process does not have that role, and `Some(None)` where it is wrong.
+    fn section<'a>(
+        &self,
+        root: &mut Section<'a>,
+        role: Role,
+        key: &'static str,
+        required: &str,
+    ) -> Option<Option<Section<'a>>> {
+        if self.0.contains(&role) {
+            return Some(root.require(key, required).and_then(Value::section));
         }
+        if let Some(section) = root.get(key) {
+            section.wrong("goes with a role that `roles` does not have: take it out, or add the role");
+        }
+        None
     }
-    let default = Freshness::default();
-    let max_staleness = section.get("max_staleness_secs").and_then(|value| value.number(1..=86_400, "seconds"));
-    let when_stale = section.get("when_stale");
-    let when_stale =
-        when_stale.and_then(|value| value.one_of(&[("deny", WhenStale::Deny), ("serve", WhenStale::Serve)]));
-    section.finish();
-    Freshness {
-        max_staleness: max_staleness.map_or(default.max_staleness, Duration::from_secs),
-        when_stale: when_stale.unwrap_or(default.when_stale),
+}
+
+fn roles(root: &mut Section<'_>) -> Option<Roles> {
+    let both = vec![Role::Edge, Role::Control];
+    let Some(list) = root.get("roles") else { return Some(Roles(both)) };
+    let place = root.place_of("roles");
+    let items = list.list()?;
+    let words = [("edge", Role::Edge), ("control", Role::Control)];
+    let roles: Vec<Role> = items.into_iter().map(|item| item.one_of(&words)).collect::<Option<_>>()?;
+    if roles.is_empty() || roles.len() > 2 || (roles.len() == 2 && roles[0] == roles[1]) {
+        place.wrong("must be [\"edge\"], [\"control\"] or [\"edge\", \"control\"]");
+        return None;
     }
+    Some(Roles(roles))
+}
+
+/// The name in the file, or the machine's with something that tells processes on it apart.
+fn name(root: &mut Section<'_>) -> Option<String> {
+    if let Some(name) = root.text("name") {
+        if !crate::feed::wire::is_label(name.value) {
+            name.wrong("must be 1 to 64 visible ASCII characters");
+            return None;
+        }
+        return Some(name.value.to_owned());
+    }
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let plain = |c: &char| c.is_ascii_alphanumeric() || "-_.".contains(*c);
+    let host: String = host.trim().chars().filter(plain).take(48).collect();
+    let host = if host.is_empty() { "node".to_owned() } else { host };
+    Some(format!("{host}-{}", crate::store::random_id().get(..8).unwrap_or_default()))
 }
 
 /// Checks the types of a section that has no effect yet.

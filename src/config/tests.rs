@@ -4,13 +4,15 @@ mod mistakes;
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
 use crate::control::ApiScope;
-use crate::gate::UidCase;
+use crate::gate::{Freshness, UidCase, WhenStale};
+use crate::store::Location;
 
 /// In every secret, and in every place where somebody may put one.
 const MARKER: &str = "MARKER-5f2b9c0d";
@@ -80,10 +82,11 @@ fn with_line(text: &str, number: usize, line: &str) -> String {
 fn a_sound_configuration_has_the_documented_defaults() {
     let folder = folder();
     let config = parse_in(&folder, SOUND).unwrap();
-    assert_eq!(config.media, Media { listen: vec!["127.0.0.1:0".parse().unwrap()], tls: None, threads: 0 });
-    let control = config.control;
+    let media = Media { listen: vec!["127.0.0.1:0".parse().unwrap()], tls: None, threads: 0 };
+    assert_eq!(config.media, Some(media));
+    let control = config.control.unwrap();
     assert_eq!(control.listen, "127.0.0.1:8081".parse().unwrap());
-    assert_eq!(control.store, folder.path().join("mediagate.db"));
+    assert_eq!(file_of(&control.store), folder.path().join("mediagate.db"));
     assert_eq!((control.api_keys[0].name.as_str(), control.api_keys[0].scope), ("backend", ApiScope::FullAccess));
     assert_eq!(config.metrics, None);
     assert_eq!(config.gate.freshness(), Freshness::default());
@@ -91,6 +94,57 @@ fn a_sound_configuration_has_the_documented_defaults() {
     assert_eq!(config.apps[0].max_ttl, Duration::from_secs(86_400));
     assert!(config.apps[0].keys[0].secret.as_ref().unwrap().expose().ends_with(b"abcdef"));
     assert!(config.example_secrets.is_empty());
+}
+
+fn file_of(store: &Location) -> PathBuf {
+    match store {
+        Location::Sqlite(file) => file.clone(),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn a_broker_and_a_database_come_with_their_secrets_from_files() {
+    let folder = folder();
+    fs::write(folder.path().join("db.key"), "db-secret").unwrap();
+    let with = |feed: &str| {
+        let store =
+            "[control]\nstore = \"postgres://gate@db.example/media?sslmode=require\"\nstore_password_file = \"db.key\"";
+        let text = SOUND.replace("[control]", &format!("[feed]\n{feed}\npassword_file = \"db.key\"\n{store}"));
+        parse_in(&folder, &text).unwrap()
+    };
+    let config = with("url = \"rediss://gate@redis.example:7000/2\"\nprefix = \"media\"");
+    let FeedSource::Redis(redis) = &config.feed else { panic!("{:?}", config.feed) };
+    assert_eq!((redis.host.as_str(), redis.port, redis.db, redis.prefix.as_str()), ("redis.example", 7000, 2, "media"));
+    assert_eq!(redis.password.as_ref().unwrap().expose(), b"db-secret");
+    let config = with("url = \"nats://gate@nats.example\"\nreplicas = 3");
+    let FeedSource::Nats(nats) = &config.feed else { panic!("{:?}", config.feed) };
+    assert_eq!((nats.user.as_deref(), nats.replicas), (Some("gate"), 3));
+    let Location::Postgres { url, password } = config.control.unwrap().store else { panic!("no PostgreSQL") };
+    assert_eq!(url, "postgres://gate@db.example/media?sslmode=require");
+    assert_eq!(password.unwrap().expose(), b"db-secret");
+}
+
+#[test]
+fn a_process_has_the_sections_of_its_roles() {
+    let folder = folder();
+    let check = |roles: &str, keep: &[&str], expected: (bool, bool)| {
+        let mut text = SOUND.to_owned();
+        for (name, end) in [("[media]", "[control]"), ("[control]", "[[apps]]")] {
+            let (from, to) = (text.find(name).unwrap(), text.find(end).unwrap());
+            if !keep.contains(&name) {
+                text.replace_range(from..to, "");
+            }
+        }
+        let text = format!("name = \"node-7\"\n{roles}\nfeed.url = \"redis://redis.example\"\n{text}");
+        let config = parse_in(&folder, &text).unwrap_or_else(|errors| panic!("{errors}\n{text}"));
+        assert_eq!((config.media.is_some(), config.control.is_some()), expected);
+        assert_eq!(config.name, "node-7");
+    };
+    check("", &["[media]", "[control]"], (true, true));
+    check("roles = [\"control\", \"edge\"]", &["[media]", "[control]"], (true, true));
+    check("roles = [\"edge\"]", &["[media]"], (true, false));
+    check("roles = [\"control\"]", &["[control]"], (false, true));
 }
 
 #[test]
@@ -112,12 +166,13 @@ fn every_setting_arrives() {
             "connect_timeout_secs = 1\nresponse_timeout_secs = 600\nprefix = \"p/\"\nregion = \"auto\"\nbucket = ",
         );
     let config = parse_in(&folder, &text).unwrap();
-    let tls = config.media.tls.unwrap();
+    let media = config.media.unwrap();
+    let tls = media.tls.unwrap();
     assert_eq!(tls.cert_file, folder.path().join("tls-cert.pem"));
     assert_eq!(tls.key_file, folder.path().join("tls-key.pem"));
-    assert_eq!(config.media.threads, 3);
+    assert_eq!(media.threads, 3);
     assert_eq!(config.metrics, Some("[::1]:9999".parse().unwrap()));
-    assert_eq!(config.control.store, PathBuf::from("/var/x.db"));
+    assert_eq!(file_of(&config.control.unwrap().store), PathBuf::from("/var/x.db"));
     let freshness = Freshness { max_staleness: Duration::from_secs(7), when_stale: WhenStale::Serve };
     assert_eq!(config.gate.freshness(), freshness);
     assert_eq!(config.gate.uid_case("acme"), Some(UidCase::Exact));
@@ -204,7 +259,8 @@ fn the_example_shows_every_default_as_it_is() {
     assert_eq!(text.matches("max_staleness_secs = 30 ").count(), 1);
     let shown = |config: &Config| {
         let endpoints = config.gate.endpoints();
-        let control = (config.control.listen, config.control.store.clone());
+        let control = config.control.as_ref().unwrap();
+        let control = (control.listen, file_of(&control.store));
         format!(
             "{:?} {control:?} {:?} {:?} {endpoints:?} {:?} {:?}",
             config.media,

@@ -224,7 +224,7 @@ impl Ready {
         Ok(Ready {
             links,
             media,
-            control: url(gateway.control),
+            control: url(gateway.control.context(listening)?),
             metrics: url(gateway.metrics.context(listening)?),
             s3: url(s3.addr()),
             app: APP,

@@ -75,10 +75,10 @@ impl RestrictionFeed for LocalFeed {
                 At::Loading(snapshot) => match snapshot.next().await {
                     Ok(Some(entries)) => return Ok(Event::SnapshotPart(entries)),
                     Ok(None) => {
-                        let seq = snapshot.seq;
+                        let (source, seq) = (snapshot.source.clone(), snapshot.seq);
                         self.backoff.reset();
                         self.at = At::Following { seq, next: VecDeque::new() };
-                        return Ok(Event::SnapshotEnds { seq });
+                        return Ok(Event::SnapshotEnds { source, seq });
                     }
                     Err(error) => {
                         self.at = At::Nowhere;

@@ -132,37 +132,55 @@ pub enum BrokerError {
     Failed(String),
 }
 
-/// Applies what `feed` delivers to `set` and tells `applied` the newest `seq` in force, until the feed ends.
-///
-/// `uid_case` says how the uids of an app compare; events that came from elsewhere are brought into that form.
-///
-/// # Errors
-///
-/// The feed's own, when it cannot go on. The set then grows stale and the gate closes.
-pub async fn follow(
-    mut feed: impl RestrictionFeed,
-    set: &RestrictionSet,
-    uid_case: impl Fn(&str) -> UidCase,
-    metrics: &Metrics,
-    applied: &watch::Sender<u64>,
-) -> Result<(), FeedError> {
-    loop {
-        let event = feed.next().await?;
+/// What follows a feed.
+#[derive(Debug)]
+pub struct Following<'a, C> {
+    /// What the events are applied to.
+    pub set: &'a RestrictionSet,
+    /// How the uids of an app compare; events that came from elsewhere are brought into that form.
+    pub uid_case: C,
+    /// Where events are counted.
+    pub metrics: &'a Metrics,
+    /// Is told the newest `seq` in force, and of each state that was loaded.
+    pub applied: &'a watch::Sender<u64>,
+    /// Steps on when the state must be loaded anew: other apps, other rules about uids.
+    pub resync: watch::Receiver<u64>,
+}
+
+impl<C: Fn(&str) -> UidCase> Following<'_, C> {
+    /// Applies what `feed` delivers, until the feed ends.
+    ///
+    /// # Errors
+    ///
+    /// The feed's own, when it cannot go on. The set then grows stale and the gate closes.
+    pub async fn follow(mut self, mut feed: impl RestrictionFeed) -> Result<(), FeedError> {
+        loop {
+            let event = tokio::select! {
+                event = feed.next() => event?,
+                Ok(()) = self.resync.changed() => {
+                    feed.resync();
+                    continue;
+                }
+            };
+            self.take(event, &mut feed);
+        }
+    }
+
+    fn take(&self, event: Event, feed: &mut impl RestrictionFeed) {
+        let count = |event: &str| self.metrics.feed_events.with_label_values(&[event]).inc();
         let label = label(&event);
-        let Some(event) = normalized(event, &uid_case) else {
-            metrics.feed_events.with_label_values(&["malformed"]).inc();
-            continue;
-        };
-        match set.apply(event, Instant::now()) {
-            Applied::Yes => metrics.feed_events.with_label_values(&[label]).inc(),
-            Applied::Stale => metrics.feed_events.with_label_values(&["duplicate"]).inc(),
-            Applied::Absurd => metrics.feed_events.with_label_values(&["absurd"]).inc(),
+        let Some(event) = normalized(event, &self.uid_case) else { return count("malformed") };
+        match self.set.apply(event, Instant::now()) {
+            Applied::Yes => count(label),
+            Applied::Stale => count("duplicate"),
+            Applied::Absurd => count("absurd"),
             Applied::NeedsSnapshot => {
-                metrics.feed_events.with_label_values(&["gap"]).inc();
+                count("gap");
                 feed.resync();
             }
         }
-        applied.send_replace(set.applied());
+        let seq = self.set.applied();
+        self.applied.send_if_modified(|held| std::mem::replace(held, seq) != seq || label == "snapshot");
     }
 }
 

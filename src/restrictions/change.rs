@@ -140,6 +140,8 @@ pub enum Event {
     SnapshotPart(Vec<Entry>),
     /// The state is complete, with every change up to and including `seq` in it, and replaces what was held.
     SnapshotEnds {
+        /// Whose numbers `seq` and those of later changes are.
+        source: String,
         /// The newest change that the state contains.
         seq: u64,
     },

@@ -22,6 +22,10 @@ fn user(uid: &str) -> Scope {
     Scope::User { app: "acme".into(), uid: uid.into() }
 }
 
+fn ends(seq: u64) -> Event {
+    Event::SnapshotEnds { source: "s".into(), seq }
+}
+
 fn apply(set: &RestrictionSet, seq: u64, scope: Scope, effect: Effect, in_force: bool) -> Applied {
     set.apply(Event::Change(Change { seq, scope, effect, in_force }), Instant::now())
 }
@@ -166,7 +170,7 @@ fn a_state_in_parts_is_in_force_when_it_is_complete_and_not_before() {
     apply(&set, 1, user("bob"), DEACTIVATED, true);
     let generation = set.generation();
     assert_eq!(set.apply(Event::SnapshotPart(vec![]), Instant::now()), Applied::NeedsSnapshot);
-    assert_eq!(set.apply(Event::SnapshotEnds { seq: 9 }, Instant::now()), Applied::NeedsSnapshot);
+    assert_eq!(set.apply(ends(9), Instant::now()), Applied::NeedsSnapshot);
     set.apply(Event::SnapshotBegins { expected: usize::MAX }, Instant::now());
     set.apply(Event::SnapshotPart(vec![entry("carol", true), entry("dave", true)]), Instant::now());
     check(&set, "bob", None, Err(Restricted::User));
@@ -176,13 +180,13 @@ fn a_state_in_parts_is_in_force_when_it_is_complete_and_not_before() {
     set.apply(Event::SnapshotBegins { expected: 0 }, Instant::now());
     set.apply(Event::SnapshotPart(vec![entry("erin", true), entry("frank", true)]), Instant::now());
     set.apply(Event::SnapshotPart(vec![entry("erin", false)]), Instant::now());
-    assert_eq!(set.apply(Event::SnapshotEnds { seq: 5 }, Instant::now()), Applied::Yes);
+    assert_eq!(set.apply(ends(5), Instant::now()), Applied::Yes);
     for (uid, expected) in
         [("bob", Ok(())), ("carol", Ok(())), ("dave", Ok(())), ("erin", Ok(())), ("frank", Err(Restricted::User))]
     {
         check(&set, uid, None, expected);
     }
-    assert_eq!((set.applied(), set.len()), (5, 1));
+    assert_eq!((set.position(), set.len()), (("s".to_owned(), 5), 1));
     assert_eq!(apply(&set, 5, user("frank"), DEACTIVATED, false), Applied::Stale);
 }
 
@@ -192,7 +196,7 @@ fn half_a_state_is_not_heard() {
     set.apply(Event::SnapshotBegins { expected: 1 }, epoch);
     set.apply(Event::SnapshotPart(vec![]), epoch);
     assert_eq!(set.age(epoch), None);
-    set.apply(Event::SnapshotEnds { seq: 0 }, epoch);
+    set.apply(ends(0), epoch);
     assert_eq!(set.age(epoch), Some(Duration::ZERO));
 }
 

@@ -80,16 +80,19 @@ pub(super) async fn migrate(connection: &mut AnyConnection, location: &Location)
     let source: Option<String> =
         sqlx::query_scalar("SELECT id FROM source").fetch_optional(&mut *transaction).await.map_err(failed)?;
     if source.is_none() {
-        let id = random_id().ok_or_else(|| damaged("the system has no randomness to name it with"))?;
-        let insert = sqlx::query("INSERT INTO source (id) VALUES ($1)").bind(id);
+        let insert = sqlx::query("INSERT INTO source (id) VALUES ($1)").bind(random_id());
         insert.execute(&mut *transaction).await.map_err(failed)?;
     }
     transaction.commit().await.map_err(failed)
 }
 
 /// A name that no other store has.
-pub(super) fn random_id() -> Option<String> {
+///
+/// # Panics
+///
+/// When the system has no randomness: nothing of it can be trusted then.
+pub(crate) fn random_id() -> String {
     let mut bytes = [0; 8];
-    aws_lc_rs::rand::fill(&mut bytes).ok()?;
-    Some(format!("{:016x}", u64::from_be_bytes(bytes)))
+    aws_lc_rs::rand::fill(&mut bytes).expect("the system has randomness");
+    format!("{:016x}", u64::from_be_bytes(bytes))
 }

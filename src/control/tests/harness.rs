@@ -69,7 +69,10 @@ impl Gateway {
         let follower = tokio::spawn(async move {
             let uid_case = |_: &str| crate::gate::UidCase::default();
             let metrics = crate::metrics::Metrics::new();
-            let _ = feed::follow(feed, &followed, uid_case, &metrics, &applied_sender).await;
+            let (set, applied) = (&*followed, &applied_sender);
+            let (_never, resync) = watch::channel(0);
+            let following = feed::Following { set, uid_case, metrics: &metrics, applied, resync };
+            let _ = following.follow(feed).await;
         });
         let apps = apps.iter().map(|(id, uid_case)| app(id, *uid_case)).collect();
         let gate = Gate::new(GateOptions { apps, ..GateOptions::default() }).unwrap();

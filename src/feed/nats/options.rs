@@ -105,6 +105,15 @@ impl NatsOptions {
         Ok(options)
     }
 
+    /// Checks what [`NatsOptions::parse`] has not.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit together, without a secret.
+    pub fn check(&self) -> Result<(), String> {
+        self.checked().map(drop)
+    }
+
     /// Returns what everything is called, once the options are known to fit together.
     pub(super) fn checked(&self) -> Result<Subjects, String> {
         let logins = [self.user.is_some(), self.token.is_some(), self.credentials.is_some()];

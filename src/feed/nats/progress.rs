@@ -196,7 +196,7 @@ impl Progress {
             Phase::Loading(mut loading) if marker == Some(self.marker) => {
                 let Some((_, seq)) = loading.beat else { return };
                 loading.flush(out);
-                out.events.push(Event::SnapshotEnds { seq });
+                out.events.push(Event::SnapshotEnds { source: loading.at.source.clone(), seq });
                 self.delivered = Some(Position { source: loading.at.source.clone(), seq });
                 self.phase = Phase::Following { source: loading.at.source };
                 let is_more = !loading.held.is_empty();

@@ -39,7 +39,7 @@ impl Worker {
         let Some(last) = self.send_since(&meta.at, before.last, now.at.seq).await? else { return Ok(()) };
         let seq = now.at.seq;
         log::info!("restrictions: loaded {} entries up to {seq} of {}", now.count, now.at.source);
-        self.send(Event::SnapshotEnds { seq }).await?;
+        self.send(Event::SnapshotEnds { source: now.at.source.clone(), seq }).await?;
         self.held = Some(Held { at: now.at, generation: now.generation, last });
         self.reload = false;
         Ok(())

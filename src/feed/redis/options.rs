@@ -109,6 +109,15 @@ impl RedisOptions {
         Keys::new(&self.prefix)
     }
 
+    /// Checks what [`RedisOptions::parse`] has not.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit together, without a secret.
+    pub fn check(&self) -> Result<(), String> {
+        self.client().map(drop)
+    }
+
     /// Checks what [`RedisOptions::parse`] has not, and returns a client.
     pub(super) fn client(&self) -> Result<Client, String> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);

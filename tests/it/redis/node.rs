@@ -126,7 +126,7 @@ impl Node {
                     }
                 }
             }
-            Event::SnapshotEnds { seq } => {
+            Event::SnapshotEnds { seq, .. } => {
                 self.held = self.arriving.take().expect("a state that has begun");
                 self.seq = Some(seq);
                 self.loads += 1;

@@ -30,7 +30,7 @@ fn shown(event: &Event) -> String {
         Event::SnapshotPart(entries) => {
             entries.iter().map(|entry| entry.scope.parts().1.to_owned()).collect::<Vec<_>>().join("+")
         }
-        Event::SnapshotEnds { seq } => format!("ends {seq}"),
+        Event::SnapshotEnds { seq, .. } => format!("ends {seq}"),
         Event::Change(change) => format!("change {}", change.seq),
         Event::Heartbeat { seq } => format!("heartbeat {seq}"),
         Event::Snapshot { .. } => "snapshot".into(),
