@@ -9,6 +9,7 @@ pub mod forward;
 mod head;
 mod object_key;
 mod resolve;
+mod target;
 mod verify;
 
 use std::collections::HashMap;
