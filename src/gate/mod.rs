@@ -3,6 +3,7 @@
 //! No I/O, no clock, no framework, and no way to a [`Target`] that does not pass every step.
 
 mod authorize;
+mod cors;
 mod denial;
 mod extract;
 pub mod forward;
