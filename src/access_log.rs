@@ -10,8 +10,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
-use serde::Serializer;
-
 /// Bytes of lines that may wait to be written.
 const MAX_WAITING_BYTES: usize = 4 << 20;
 
@@ -25,12 +23,11 @@ thread_local! {
 }
 
 /// What a log line says.
-#[derive(Debug, Default, serde::Serialize)]
+#[derive(Debug, Default)]
 pub struct Entry<'a> {
     /// When the request was decided: RFC 3339 in UTC, milliseconds.
     pub time: Timestamp,
     /// The client's address, as the connection has it.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client: Option<SocketAddr>,
     /// The method; `-` for one that does not exist here.
     pub method: &'static str,
@@ -41,27 +38,126 @@ pub struct Entry<'a> {
     /// Why.
     pub reason: &'static str,
     /// What `access = "observe"` would have answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub observed: Option<&'static str>,
     /// The app.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub app: Option<&'a str>,
     /// The decoded path of the object, when the path was one.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub object: Option<&'a str>,
     /// The user, when the token held.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub uid: Option<&'a str>,
     /// An opaque id of the token, the same for the same token while the process runs.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "hexadecimal")]
     pub token: Option<u64>,
     /// Bytes of the body sent.
     pub bytes: usize,
-    /// From the decision to the end, in milliseconds.
-    pub ms: f64,
-    /// From the decision to the storage's header, in milliseconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub upstream_ms: Option<f64>,
+    /// From the decision to the end: `ms`, in milliseconds.
+    pub took: Duration,
+    /// From the decision to the storage's header: `upstream_ms`, in milliseconds.
+    pub upstream_took: Option<Duration>,
+}
+
+impl Entry<'_> {
+    /// Adds the entry to `line` as JSON, without what is not there.
+    ///
+    /// By hand, because most of it are constants, which a serializer looks over for what must be escaped.
+    fn write(&self, line: &mut Vec<u8>) {
+        line.extend_from_slice(b"{\"time\":\"");
+        self.time.write(line);
+        line.push(b'"');
+        if let Some(client) = self.client {
+            name(line, "client");
+            line.push(b'"');
+            address(line, client);
+            line.push(b'"');
+        }
+        label(line, "method", Some(self.method));
+        name(line, "status");
+        number(line, u64::from(self.status), 1);
+        label(line, "outcome", Some(self.outcome));
+        label(line, "reason", Some(self.reason));
+        label(line, "observed", self.observed);
+        text(line, "app", self.app);
+        text(line, "object", self.object);
+        text(line, "uid", self.uid);
+        if let Some(token) = self.token {
+            name(line, "token");
+            line.push(b'"');
+            line.extend((0..16).rev().map(|digit| b"0123456789abcdef"[(token >> (4 * digit)) as usize & 15]));
+            line.push(b'"');
+        }
+        name(line, "bytes");
+        number(line, self.bytes as u64, 1);
+        name(line, "ms");
+        millis(line, self.took);
+        if let Some(took) = self.upstream_took {
+            name(line, "upstream_ms");
+            millis(line, took);
+        }
+        line.push(b'}');
+    }
+}
+
+fn name(line: &mut Vec<u8>, name: &'static str) {
+    line.extend_from_slice(b",\"");
+    line.extend_from_slice(name.as_bytes());
+    line.extend_from_slice(b"\":");
+}
+
+/// Adds one of the fixed labels, which hold nothing to escape.
+fn label(line: &mut Vec<u8>, of: &'static str, label: Option<&'static str>) {
+    let Some(label) = label else { return };
+    name(line, of);
+    line.push(b'"');
+    line.extend_from_slice(label.as_bytes());
+    line.push(b'"');
+}
+
+/// Adds text that others chose, escaped.
+fn text(line: &mut Vec<u8>, of: &'static str, text: Option<&str>) {
+    let Some(text) = text else { return };
+    name(line, of);
+    // Writing text to memory does not fail.
+    let _ = serde_json::to_writer(line, text);
+}
+
+/// Adds `address:port`.
+fn address(line: &mut Vec<u8>, address: SocketAddr) {
+    let SocketAddr::V4(v4) = address else {
+        // Writing text to memory does not fail.
+        let _ = write!(line, "{address}");
+        return;
+    };
+    for (at, octet) in v4.ip().octets().into_iter().enumerate() {
+        if at > 0 {
+            line.push(b'.');
+        }
+        number(line, u64::from(octet), 1);
+    }
+    line.push(b':');
+    number(line, u64::from(v4.port()), 1);
+}
+
+/// Adds `number` with at least `digits` digits.
+fn number(line: &mut Vec<u8>, mut number: u64, digits: usize) {
+    let mut text = [b'0'; 20];
+    let mut at = text.len();
+    while number > 0 || text.len() - at < digits {
+        at -= 1;
+        text[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+    }
+    line.extend_from_slice(&text[at..]);
+}
+
+/// Adds milliseconds to the microsecond: `12.0`, `0.042`.
+fn millis(line: &mut Vec<u8>, took: Duration) {
+    let micros = u64::try_from((took.as_nanos() + 500) / 1000).unwrap_or(u64::MAX);
+    number(line, micros / 1000, 1);
+    line.push(b'.');
+    number(line, micros % 1000, 3);
+    // As numbers are written elsewhere: no zeros at the end but the first.
+    for _ in 0..2 {
+        line.pop_if(|digit| *digit == b'0');
+    }
 }
 
 /// A time as log lines have it: `2026-11-21T13:24:27.042Z` (RFC 3339).
@@ -74,32 +170,18 @@ impl Default for Timestamp {
     }
 }
 
-impl serde::Serialize for Timestamp {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+impl Timestamp {
+    fn write(self, line: &mut Vec<u8>) {
         let since = self.0.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (date, seconds) = (crate::gate::calendar_date(since.as_secs() / 86_400), since.as_secs() % 86_400);
         let (year, month, day) = date;
         let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
         let milli = u64::from(since.subsec_millis());
-        // By hand: the formatting machinery takes longer than the rest of a log line.
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        for (number, at, digits) in
-            [(year, 0, 4), (month, 5, 2), (day, 8, 2), (hour, 11, 2), (minute, 14, 2), (second, 17, 2), (milli, 20, 3)]
-        {
-            let mut rest = number;
-            for digit in text[at..at + digits].iter_mut().rev() {
-                *digit = b'0' + (rest % 10) as u8;
-                rest /= 10;
-            }
+        let parts = [(year, 4, b'-'), (month, 2, b'-'), (day, 2, b'T'), (hour, 2, b':'), (minute, 2, b':')];
+        for (part, digits, end) in parts.into_iter().chain([(second, 2, b'.'), (milli, 3, b'Z')]) {
+            number(line, part, digits);
+            line.push(end);
         }
-        serializer.serialize_str(std::str::from_utf8(&text).unwrap_or_default())
-    }
-}
-
-fn hexadecimal<S: Serializer>(number: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
-    match number {
-        Some(number) => serializer.collect_str(&format_args!("{number:016x}")),
-        None => serializer.serialize_none(),
     }
 }
 
@@ -141,9 +223,7 @@ impl AccessLog {
     pub fn log(&self, entry: &Entry<'_>) -> bool {
         LINE.with_borrow_mut(|line| {
             line.clear();
-            if serde_json::to_writer(&mut *line, entry).is_err() {
-                return false;
-            }
+            entry.write(line);
             line.push(b'\n');
             self.queue.push(line)
         })
@@ -254,8 +334,53 @@ mod tests {
             (1_795_267_467_042, "2026-11-21T13:24:27.042Z"),
             (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
         ] {
-            let time = Timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(millis));
-            assert_eq!(serde_json::to_value(time).unwrap(), expected);
+            let mut text = Vec::new();
+            Timestamp(SystemTime::UNIX_EPOCH + Duration::from_millis(millis)).write(&mut text);
+            assert_eq!(String::from_utf8(text).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_is_the_json_that_a_serializer_writes() {
+        let line = |entry: &Entry<'_>| {
+            let mut line = Vec::new();
+            entry.write(&mut line);
+            String::from_utf8(line).unwrap()
+        };
+        let little = r#"{"time":"1970-01-01T00:00:00.000Z","method":"-","status":0,"outcome":"","reason":"","bytes":0,"ms":0.0}"#;
+        assert_eq!(line(&Entry { method: "-", ..Entry::default() }), little);
+        let all = Entry {
+            client: Some("[::1]:80".parse().unwrap()),
+            method: "GET",
+            status: 206,
+            outcome: "served",
+            reason: "ok",
+            observed: Some("token_missing"),
+            app: Some("demo"),
+            object: Some("demo/\"\\\u{1}\u{7f}文\u{2028}"),
+            uid: Some("alice"),
+            token: Some(0x00ab_cdef_0123_4567),
+            bytes: usize::MAX,
+            took: Duration::from_nanos(1_234_567_499),
+            upstream_took: Some(Duration::from_nanos(99_500)),
+            ..Entry::default()
+        };
+        let json = serde_json::json!({
+            "time": "1970-01-01T00:00:00.000Z", "client": "[::1]:80", "method": "GET", "status": 206,
+            "outcome": "served", "reason": "ok", "observed": "token_missing", "app": "demo", "object": all.object,
+            "uid": "alice", "token": "00abcdef01234567", "bytes": usize::MAX, "ms": 1234.567, "upstream_ms": 0.1,
+        });
+        let found: serde_json::Value = serde_json::from_str(&line(&all)).unwrap();
+        assert_eq!(found, json);
+        for client in ["127.0.0.1:8080", "0.20.255.103:0", "[::ffff:1.2.3.4]:65535", "[fe80::1]:443"] {
+            let mut text = Vec::new();
+            address(&mut text, client.parse().unwrap());
+            assert_eq!(String::from_utf8(text).unwrap(), client);
+        }
+        for micros in [0, 1, 9, 10, 99, 100, 101, 110, 999, 1000, 1001, 1010, 1100, 10_000, 123_456_789] {
+            let mut text = Vec::new();
+            millis(&mut text, Duration::from_micros(micros));
+            assert_eq!(String::from_utf8(text).unwrap(), serde_json::json!(micros as f64 / 1e3).to_string());
         }
     }
 }

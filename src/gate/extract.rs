@@ -1,8 +1,9 @@
 //! Request head → what the client asks for, and what it shows for itself. Ambiguity is refused, never resolved.
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, TRANSFER_ENCODING, UPGRADE};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{Method, Version};
+use memchr::{memchr, memrchr};
 
 use super::denial::{BadRequest, Denial};
 use super::object_key::{ObjectPath, escape};
@@ -40,8 +41,13 @@ pub(super) fn method(request: &Parts) -> Result<MediaMethod, Denial> {
     if target > MAX_TARGET_BYTES {
         return Err(Denial::UriTooLong);
     }
-    let fields: usize = request.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if fields > MAX_HEADER_BYTES || request.headers.len() > MAX_HEADER_FIELDS {
+    let (mut bytes, mut announces_body, mut upgrades) = (0, false, false);
+    for (name, value) in &request.headers {
+        bytes += name.as_str().len() + value.len() + 4;
+        announces_body |= *name == TRANSFER_ENCODING || (*name == CONTENT_LENGTH && value != "0");
+        upgrades |= *name == UPGRADE;
+    }
+    if bytes > MAX_HEADER_BYTES || request.headers.len() > MAX_HEADER_FIELDS {
         return Err(Denial::HeadersTooLarge);
     }
     let method = match request.method {
@@ -50,12 +56,10 @@ pub(super) fn method(request: &Parts) -> Result<MediaMethod, Denial> {
         Method::OPTIONS => MediaMethod::Options,
         _ => return Err(Denial::MethodNotAllowed),
     };
-    let announces_body = request.headers.contains_key(TRANSFER_ENCODING)
-        || request.headers.get_all(CONTENT_LENGTH).iter().any(|length| length != "0");
     if announces_body {
         return Err(Denial::BadRequest(BadRequest::Body));
     }
-    if request.headers.contains_key(UPGRADE) {
+    if upgrades {
         return Err(Denial::BadRequest(BadRequest::Upgrade));
     }
     Ok(method)
@@ -85,7 +89,7 @@ pub(super) fn host(request: &Parts) -> Result<Option<&str>, Denial> {
 
 /// Returns the name or address in `host[:port]` (RFC 9110 §7.2); `None` unless it is one.
 pub(super) fn host_name(host: &str) -> Option<&str> {
-    let (name, port) = match host.rfind(':') {
+    let (name, port) = match memrchr(b':', host.as_bytes()) {
         Some(at) if !host[at..].contains(']') => (&host[..at], &host[at + 1..]),
         _ => (host, "0"),
     };
@@ -114,8 +118,12 @@ pub(super) fn credential(request: &Parts) -> Result<Option<&str>, Denial> {
         None => Ok(()),
         Some(_) => Err(Denial::BadRequest(BadRequest::SeveralCredentials)),
     };
-    for parameter in request.uri.query().unwrap_or_default().split('&') {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    let mut query = request.uri.query();
+    while let Some(rest) = query {
+        let (parameter, others) = parted(rest, b'&');
+        let (name, value) = parted(parameter, b'=');
+        let value = value.unwrap_or_default();
+        query = others;
         if name == FAT {
             take(value)?;
         } else if reads_as(name, FAT) {
@@ -124,23 +132,29 @@ pub(super) fn credential(request: &Parts) -> Result<Option<&str>, Denial> {
             return Err(Denial::BadRequest(BadRequest::PresignedUnavailable));
         }
     }
-    // A value that is not text is still a credential, and no good one: the empty token is malformed.
-    for value in request.headers.get_all(FAT) {
-        take(value.to_str().unwrap_or_default().trim())?;
-    }
-    let mut authorizations = request.headers.get_all(AUTHORIZATION).iter();
-    if let Some(value) = authorizations.next() {
-        if authorizations.next().is_some() {
-            return Err(Denial::BadRequest(BadRequest::SeveralCredentials));
+    let mut is_authorized = false;
+    for (name, value) in &request.headers {
+        if *name == AUTHORIZATION {
+            if std::mem::replace(&mut is_authorized, true) {
+                return Err(Denial::BadRequest(BadRequest::SeveralCredentials));
+            }
+            bearer(value.as_bytes()).map_or(Ok(()), &mut take)?;
+        } else if *name == COOKIE {
+            cookies(value).try_for_each(&mut take)?;
+        } else if name.as_str() == FAT {
+            // A value that is not text is still a credential, and no good one: the empty token is malformed.
+            take(value.to_str().unwrap_or_default().trim())?;
         }
-        if let Some(token) = bearer(value.as_bytes()) {
-            take(token)?;
-        }
-    }
-    for token in cookies(&request.headers) {
-        take(token)?;
     }
     Ok(found)
+}
+
+/// Parts `text` at the first `separator`, an ASCII character.
+pub(super) fn parted(text: &str, separator: u8) -> (&str, Option<&str>) {
+    match memchr(separator, text.as_bytes()) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    }
 }
 
 /// Returns path and query of `uri` without the token's parameter; `None` when it has none.
@@ -166,9 +180,9 @@ fn bearer(value: &[u8]) -> Option<&str> {
     }
 }
 
-/// The values of cookies named `fat` (RFC 6265 §5.4: pairs parted by `;`).
-fn cookies(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    headers.get_all(COOKIE).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b';')).filter_map(|pair| {
+/// The values of cookies named `fat` in one field (RFC 6265 §5.4: pairs parted by `;`).
+fn cookies(value: &HeaderValue) -> impl Iterator<Item = &str> {
+    value.as_bytes().split(|byte| *byte == b';').filter_map(|pair| {
         let pair = pair.trim_ascii();
         let value = pair.strip_prefix(FAT.as_bytes())?.trim_ascii_start().strip_prefix(b"=")?;
         Some(std::str::from_utf8(value).unwrap_or_default().trim())

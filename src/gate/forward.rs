@@ -4,6 +4,8 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+pub use super::cors::{AllowOrigin, CorsOrigins};
+
 /// Most ranges that are passed on; a request with more gets the whole object (RFC 9110 §14.2).
 const MAX_RANGES: usize = 16;
 
@@ -11,7 +13,7 @@ const MAX_RANGES: usize = 16;
 const MAX_FIELD_BYTES: usize = 1024;
 
 /// The client's fields that the storage sees.
-const REQUEST_FIELDS: [HeaderName; 9] = [
+static REQUEST_FIELDS: [HeaderName; 9] = [
     header::RANGE,
     header::IF_RANGE,
     header::IF_MATCH,
@@ -24,7 +26,7 @@ const REQUEST_FIELDS: [HeaderName; 9] = [
 ];
 
 /// The storage's fields that the client sees.
-const RESPONSE_FIELDS: [HeaderName; 8] = [
+static RESPONSE_FIELDS: [HeaderName; 8] = [
     header::CONTENT_LENGTH,
     header::CONTENT_RANGE,
     header::CONTENT_TYPE,
@@ -40,16 +42,28 @@ const RESPONSE_FIELDS: [HeaderName; 8] = [
 /// One that stands twice, is overlong or is not text is left out: without it the storage answers with the whole
 /// object, which is always right.
 pub fn request_fields(client: &HeaderMap) -> impl Iterator<Item = (&'static HeaderName, &HeaderValue)> {
-    static FIELDS: [HeaderName; 9] = REQUEST_FIELDS;
-    FIELDS.iter().filter_map(|name| {
-        let mut values = client.get_all(name).iter();
-        let value = values.next()?;
-        let text = value.to_str().ok()?;
-        let passes = values.next().is_none()
-            && text.len() <= MAX_FIELD_BYTES
-            && (name != header::RANGE || text.split(',').count() <= MAX_RANGES);
-        passes.then_some((name, value))
+    single(client, &REQUEST_FIELDS).filter(|(name, value)| {
+        let is_short = |text: &str| {
+            text.len() <= MAX_FIELD_BYTES && (*name != header::RANGE || text.split(',').count() <= MAX_RANGES)
+        };
+        value.to_str().is_ok_and(is_short)
     })
+}
+
+/// Returns those of `fields` that are among `names` and do not stand twice, in the order of `names`, from one pass.
+fn single<'a, const N: usize>(
+    fields: &'a HeaderMap,
+    names: &'static [HeaderName; N],
+) -> impl Iterator<Item = (&'static HeaderName, &'a HeaderValue)> {
+    let all_differ = fields.keys_len() == fields.len();
+    let mut found = [None; N];
+    for (name, value) in fields {
+        let at = names.iter().position(|wanted| wanted == name);
+        if let Some(at) = at.filter(|_| all_differ || fields.get_all(name).iter().nth(1).is_none()) {
+            found[at] = Some(value);
+        }
+    }
+    names.iter().zip(found).filter_map(|(name, value)| Some((name, value?)))
 }
 
 /// What an answer of the storage means for the client.
@@ -143,12 +157,13 @@ pub struct Asked {
 impl Asked {
     /// Reads it from the fields that go to the storage.
     pub fn of(fields: &HeaderMap) -> Asked {
-        let has = |name| fields.contains_key(name);
-        Asked {
-            range: has(header::RANGE),
-            unless_modified: has(header::IF_NONE_MATCH) || has(header::IF_MODIFIED_SINCE),
-            precondition: has(header::IF_MATCH) || has(header::IF_UNMODIFIED_SINCE),
+        let mut asked = Asked::default();
+        for name in fields.keys() {
+            asked.range |= *name == header::RANGE;
+            asked.unless_modified |= *name == header::IF_NONE_MATCH || *name == header::IF_MODIFIED_SINCE;
+            asked.precondition |= *name == header::IF_MATCH || *name == header::IF_UNMODIFIED_SINCE;
         }
+        asked
     }
 }
 
@@ -182,13 +197,9 @@ pub fn response_fields(storage: &HeaderMap) -> HeaderMap {
     // With room for what every answer has, so that it does not grow.
     let mut fields = HeaderMap::with_capacity(2 * RESPONSE_FIELDS.len());
     let is_chunked = storage.contains_key(header::TRANSFER_ENCODING);
-    for name in RESPONSE_FIELDS {
+    for (name, value) in single(storage, &RESPONSE_FIELDS) {
         // RFC 9112 §6.3: with both, the length is not the body's.
-        if is_chunked && name == header::CONTENT_LENGTH {
-            continue;
-        }
-        let mut values = storage.get_all(&name).iter();
-        if let (Some(value), None) = (values.next(), values.next()) {
+        if !is_chunked || *name != header::CONTENT_LENGTH {
             fields.insert(name, value.clone());
         }
     }
@@ -212,7 +223,14 @@ pub fn response_fields(storage: &HeaderMap) -> HeaderMap {
 /// A short list of what is known to be passive; everything else (HTML, SVG, XML, scripts, the unknown) is
 /// downloaded, into a sandbox.
 fn is_passive(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let lower_case;
+    let essence = if essence.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        lower_case = essence.to_ascii_lowercase();
+        lower_case.as_str()
+    } else {
+        essence
+    };
     match essence.split_once('/') {
         Some(("image", subtype)) => !subtype.contains("xml") && !subtype.contains("svg"),
         Some(("audio" | "video" | "font", subtype)) => !subtype.contains("xml"),
@@ -223,39 +241,6 @@ fn is_passive(content_type: &str) -> bool {
         ),
         Some(("multipart", subtype)) => subtype == "byteranges",
         _ => false,
-    }
-}
-
-/// The origins that may read answers across sites (Fetch standard, "HTTP extensions").
-#[derive(Debug, Clone, Default)]
-pub struct CorsOrigins(Vec<String>);
-
-/// The `Access-Control-Allow-Origin` of one answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum AllowOrigin {
-    /// `*`: everybody, without the browser's own credentials.
-    Any,
-    /// Exactly this one; the answer varies with `Origin`.
-    One(HeaderValue),
-    /// None; the answer varies with `Origin`.
-    Nobody,
-}
-
-impl CorsOrigins {
-    /// Takes origins (`https://app.example`) or `*`.
-    pub fn new(origins: impl IntoIterator<Item = String>) -> CorsOrigins {
-        CorsOrigins(origins.into_iter().collect())
-    }
-
-    /// Returns what an answer to a request with these fields allows.
-    pub fn allow(&self, request: &HeaderMap) -> AllowOrigin {
-        if self.0.iter().any(|origin| origin == "*") {
-            return AllowOrigin::Any;
-        }
-        match request.get(header::ORIGIN) {
-            Some(origin) if self.0.iter().any(|allowed| origin == allowed.as_str()) => AllowOrigin::One(origin.clone()),
-            _ => AllowOrigin::Nobody,
-        }
     }
 }
 
@@ -391,17 +376,5 @@ mod tests {
             let fields = map(&[("transfer-encoding", coding)]);
             assert_eq!(storage_answer(200, &fields, Asked::default()), answer, "{coding}");
         }
-    }
-
-    #[test]
-    fn origins_are_compared_exactly() {
-        let some = CorsOrigins::new(["https://app.example".to_owned()]);
-        let one = HeaderValue::from_static("https://app.example");
-        assert_eq!(some.allow(&map(&[("origin", "https://app.example")])), AllowOrigin::One(one));
-        for origin in ["https://app.example.evil", "http://app.example", "null", "https://APP.example"] {
-            assert_eq!(some.allow(&map(&[("origin", origin)])), AllowOrigin::Nobody, "{origin}");
-        }
-        assert_eq!(some.allow(&map(&[])), AllowOrigin::Nobody);
-        assert_eq!(CorsOrigins::new(["*".to_owned()]).allow(&map(&[])), AllowOrigin::Any);
     }
 }

@@ -3,12 +3,14 @@
 //! No I/O, no clock, no framework, and no way to a [`Target`] that does not pass every step.
 
 mod authorize;
+mod cors;
 mod denial;
 mod extract;
 pub mod forward;
 mod head;
 mod object_key;
 mod resolve;
+mod target;
 mod verify;
 
 use std::collections::HashMap;

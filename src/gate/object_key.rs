@@ -79,7 +79,7 @@ impl ObjectPath {
     pub fn parse(path: &str) -> Result<ObjectPath, PathError> {
         let rest = path.strip_prefix('/').ok_or(PathError::NotAbsolute)?;
         let decoded = decode_segments(rest, Raw::Refused)?;
-        let app_len = decoded.find('/').ok_or(PathError::NoObject)?;
+        let app_len = decoded.bytes().position(|byte| byte == b'/').ok_or(PathError::NoObject)?;
         if decoded.len() - app_len - 1 > MAX_KEY_BYTES {
             return Err(PathError::TooLong);
         }
@@ -151,6 +151,24 @@ fn decode_segments(path: &str, raw: Raw) -> Result<String, PathError> {
     if path.is_empty() {
         return Err(PathError::NoObject);
     }
+    // Most paths stand for themselves.
+    let is_special = |byte| matches!(byte, 0..=b' ' | 0x7f.. | b'%' | b'\\' | b'#' | b'?' | b';');
+    let decoded = if path.bytes().any(is_special) { decode(path, raw)? } else { path.to_owned() };
+    for segment in decoded.as_bytes().split(|byte| *byte == b'/') {
+        match segment {
+            b"" => return Err(PathError::EmptySegment),
+            b"." | b".." => return Err(PathError::DotSegment),
+            _ => {}
+        }
+    }
+    if decoded.contains('%') {
+        refuse_hidden_layers(decoded.as_bytes())?;
+    }
+    Ok(decoded)
+}
+
+/// Decodes what is percent-encoded, where every character is one that may stand there.
+fn decode(path: &str, raw: Raw) -> Result<String, PathError> {
     let bytes = path.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;
@@ -183,16 +201,6 @@ fn decode_segments(path: &str, raw: Raw) -> Result<String, PathError> {
     // What a shell put there for bytes that were not UTF-8.
     if raw == Raw::Refused && path.contains('\u{fffd}') {
         return Err(PathError::NotUtf8);
-    }
-    for segment in decoded.split('/') {
-        match segment {
-            "" => return Err(PathError::EmptySegment),
-            "." | ".." => return Err(PathError::DotSegment),
-            _ => {}
-        }
-    }
-    if decoded.contains('%') {
-        refuse_hidden_layers(decoded.as_bytes())?;
     }
     Ok(decoded)
 }
@@ -237,8 +245,12 @@ pub(crate) fn escape(bytes: &[u8]) -> Option<u8> {
 
 /// Whether a compact JWS stands in `path`: three parts between dots, the first of them a JOSE header.
 fn holds_token(path: &str) -> bool {
+    let dots = |text: &str| text.bytes().filter(|byte| *byte == b'.').count();
+    if dots(path) < 2 {
+        return false;
+    }
     let is_inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let runs = path.split(|c| !is_inside(c)).filter(|run| run.bytes().filter(|byte| *byte == b'.').count() >= 2);
+    let runs = path.split(|c| !is_inside(c)).filter(|run| dots(run) >= 2);
     let mut looks_left = MAX_TOKEN_LOOKS;
     for run in runs {
         // `{` is followed by white space or a quote: `ew` or `ey`.

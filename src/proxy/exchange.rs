@@ -107,9 +107,8 @@ impl Exchange {
         Ok(())
     }
 
-    fn log(&self, started: &Started, end: End) {
+    fn log(&self, started: &Started, end: End, now: Instant) {
         let Some(access_log) = &self.shared.access_log else { return };
-        let millis = |took: Duration| (took.as_secs_f64() * 1e6).round() / 1e3;
         let entry = Entry {
             time: Timestamp(started.wall),
             client: started.client,
@@ -123,8 +122,8 @@ impl Exchange {
             uid: self.trace.uid.as_deref(),
             token: self.trace.token,
             bytes: end.bytes,
-            ms: millis(started.at.elapsed()),
-            upstream_ms: self.upstream_took.map(millis),
+            took: now.saturating_duration_since(started.at),
+            upstream_took: self.upstream_took,
         };
         if !access_log.log(&entry) {
             self.shared.metrics.log_lines_dropped.inc();
@@ -134,8 +133,9 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        let now = Instant::now();
         if let Some(slot) = &self.slot {
-            slot.request_ends(Instant::now());
+            slot.request_ends(now);
         }
         let Some(started) = self.started.take() else { return };
         self.shared.metrics.in_flight.dec();
@@ -147,6 +147,6 @@ impl Drop for Exchange {
         if let Some(denial) = self.observed {
             self.shared.metrics.observed.with_label_values(&[denial.reason()]).inc();
         }
-        self.log(&started, end);
+        self.log(&started, end, now);
     }
 }

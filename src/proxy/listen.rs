@@ -219,13 +219,9 @@ async fn serve_connection(
             _ => return,
         },
     };
-    let ended = slot.ended();
-    let serve = SLOT.scope(Arc::clone(&slot), app.process_new(stream, &shutdown));
-    tokio::select! {
-        biased;
-        _ = serve => {}
-        () = ended => {}
-    }
+    // HTTP/1 has this one slot: the app, which gives each stream its own, has nothing to add.
+    let serve = SLOT.scope(Arc::clone(&slot), app.proxy.process_new(stream, &shutdown));
+    slot.serve(serve).await;
 }
 
 /// Pingora's proxy, with each HTTP/2 stream in a slot so that it can be ended from outside.
@@ -242,17 +238,9 @@ impl HttpServerApp for MediaApp {
         session: ServerSession,
         shutdown: &ShutdownWatch,
     ) -> Option<ReusedHttpStream> {
-        if !session.is_http2() {
-            return self.proxy.process_new_http(session, shutdown).await;
-        }
         let slot = self.slots.open(Instant::now());
-        let ended = slot.ended();
         let serve = SLOT.scope(Arc::clone(&slot), self.proxy.process_new_http(session, shutdown));
-        tokio::select! {
-            biased;
-            reused = serve => reused,
-            () = ended => None,
-        }
+        slot.serve(serve).await.flatten()
     }
 
     fn h2_options(&self) -> Option<H2Options> {

@@ -3,11 +3,12 @@
 //! Each chunk compares one number (see [`Exchange`](super::Exchange)); that ends whatever moves. What stands still,
 //! because its client or its storage is slow, is found here by a sweep.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
-
-use tokio::sync::Notify;
 
 use crate::restrictions::{RestrictionSet, Subject};
 
@@ -29,13 +30,16 @@ struct Doing {
     waiting_since: Option<Instant>,
     /// Whose transfer runs.
     subject: Option<Subject>,
+    /// Rouses what serves it.
+    waker: Option<Waker>,
 }
 
 /// One HTTP/1 connection or HTTP/2 stream.
 #[derive(Debug)]
 pub(super) struct Slot {
     doing: Mutex<Doing>,
-    ended: Notify,
+    /// Whether a sweep has ended it.
+    ended: AtomicBool,
     /// Whether what is buffered for the client is thrown away when the connection closes.
     reset: AtomicBool,
     /// How many requests have ended.
@@ -59,7 +63,10 @@ impl Slot {
 
     /// The request is done; the connection waits for the next.
     pub(super) fn request_ends(&self, now: Instant) {
-        self.update(|doing| *doing = Doing { waiting_since: Some(now), subject: None });
+        self.update(|doing| {
+            doing.waiting_since = Some(now);
+            doing.subject = None;
+        });
         self.requests.fetch_add(1, Ordering::SeqCst);
     }
 
@@ -77,10 +84,35 @@ impl Slot {
         self.reset.load(Ordering::SeqCst)
     }
 
-    /// Completes when a sweep has ended this slot.
-    pub(super) async fn ended(&self) {
-        self.ended.notified().await;
-        self.reset_on_close();
+    /// Runs `serve` to its end, or until a sweep ends this slot; then what is buffered is thrown away.
+    pub(super) async fn serve<F: Future>(&self, serve: F) -> Option<F::Output> {
+        let mut serve = pin!(serve);
+        // A task has one waker for good: knowing it costs less at each poll than a look behind a lock.
+        let mut known: Option<Waker> = None;
+        poll_fn(|cx| {
+            if !known.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+                known = Some(cx.waker().clone());
+                self.update(|doing| doing.waker = known.clone());
+            }
+            if let Poll::Ready(output) = serve.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            if self.ended.load(Ordering::SeqCst) {
+                self.reset_on_close();
+                return Poll::Ready(None);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        let mut waker = None;
+        self.update(|doing| waker = doing.waker.clone());
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     fn is_due(&self, restrictions: &RestrictionSet, changed: bool, now: Instant) -> bool {
@@ -100,10 +132,10 @@ pub(super) struct Slots {
 impl Slots {
     /// Returns the slot of a new connection or stream; it is forgotten when dropped.
     pub(super) fn open(&self, now: Instant) -> Arc<Slot> {
-        let doing = Doing { waiting_since: Some(now), subject: None };
+        let doing = Doing { waiting_since: Some(now), ..Doing::default() };
         let slot = Arc::new(Slot {
             doing: Mutex::new(doing),
-            ended: Notify::new(),
+            ended: AtomicBool::new(false),
             reset: AtomicBool::new(false),
             requests: AtomicU64::new(0),
         });
@@ -119,7 +151,7 @@ impl Slots {
         open.retain(|slot| {
             let Some(slot) = slot.upgrade() else { return false };
             if slot.is_due(restrictions, changed, now) {
-                slot.ended.notify_one();
+                slot.end();
             }
             true
         });
@@ -141,9 +173,22 @@ mod tests {
     use crate::restrictions::{Change, Effect, Event, Scope};
 
     fn is_ended(slot: &Slot) -> bool {
-        use std::future::Future;
-        let waiting = std::pin::pin!(slot.ended());
-        waiting.poll(&mut std::task::Context::from_waker(std::task::Waker::noop())).is_ready()
+        let serving = pin!(slot.serve(std::future::pending::<()>()));
+        serving.poll(&mut std::task::Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[tokio::test]
+    async fn what_is_served_ends_by_itself_or_by_a_sweep() {
+        let slots = Slots::default();
+        let slot = slots.open(Instant::now());
+        assert_eq!(slot.serve(async { 7 }).await, Some(7));
+        let swept = Arc::clone(&slot);
+        let serving = tokio::spawn(async move { swept.serve(std::future::pending::<()>()).await });
+        tokio::task::yield_now().await;
+        assert!(!serving.is_finished());
+        slot.end();
+        assert_eq!(serving.await.expect("it ends"), None);
+        assert!(slot.resets_on_close());
     }
 
     #[test]

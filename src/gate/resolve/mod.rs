@@ -136,18 +136,22 @@ pub struct S3Options {
 
 /// A bucket that speaks S3.
 pub struct S3Storage {
-    endpoint: Arc<Endpoint>,
-    host: Arc<str>,
-    /// `/bucket/prefix` or `/prefix`.
+    site: Arc<Site>,
+    /// `/bucket/prefix` or `/prefix`, percent-encoded.
     base: String,
     app_folder: AppFolder,
     signer: Signer,
-    presign_ttl: Duration,
+}
+
+/// Where a bucket is: one count for each request, not one for each part.
+struct Site {
+    endpoint: Arc<Endpoint>,
+    host: String,
 }
 
 impl fmt::Debug for S3Storage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("S3Storage").field("host", &self.host).field("base", &self.base).finish_non_exhaustive()
+        f.debug_struct("S3Storage").field("host", &self.site.host).field("base", &self.base).finish_non_exhaustive()
     }
 }
 
@@ -164,18 +168,16 @@ impl S3Storage {
             }
         };
         S3Storage {
-            host: endpoint.host_header().into(),
-            endpoint: Arc::new(endpoint),
-            base,
+            site: Arc::new(Site { host: endpoint.host_header(), endpoint: Arc::new(endpoint) }),
+            base: sigv4::encoded(&base),
             app_folder,
-            signer: Signer::new(&region, credentials),
-            presign_ttl,
+            signer: Signer::new(&region, credentials, presign_ttl),
         }
     }
 
     /// The server that this storage is on.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
+        &self.site.endpoint
     }
 
     /// Turns leave into a URL. `now` is since the UNIX epoch.
@@ -185,43 +187,37 @@ impl S3Storage {
             AppFolder::Kept => object.as_str(),
             AppFolder::Stripped => object.key(),
         };
-        let mut path = String::with_capacity(self.base.len() + key.len());
-        path.push_str(&self.base);
-        path.push_str(key);
         let method = match method {
             MediaMethod::Head => "HEAD",
             MediaMethod::Get | MediaMethod::Options => "GET",
         };
-        let path_and_query = self.signer.presign(method, &self.host, &path, self.presign_ttl, now);
-        let target =
-            Target { endpoint: Arc::clone(&self.endpoint), host: Arc::clone(&self.host), path_and_query, object };
-        (target, subject)
+        let path_and_query = self.signer.presign(method, &self.site.host, &self.base, key, now);
+        (Target { site: Arc::clone(&self.site), path_and_query, object }, subject)
     }
 }
 
 /// Where to fetch a granted object. Holds a presigned URL, so its `Debug` does not show it.
 pub struct Target {
-    endpoint: Arc<Endpoint>,
-    host: Arc<str>,
+    site: Arc<Site>,
     path_and_query: String,
     object: ObjectPath,
 }
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target").field("host", &self.host).field("object", &self.object).finish_non_exhaustive()
+        f.debug_struct("Target").field("host", &self.site.host).field("object", &self.object).finish_non_exhaustive()
     }
 }
 
 impl Target {
     /// The server to connect to.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
-        &self.endpoint
+        &self.site.endpoint
     }
 
     /// The `Host` field, which is signed.
     pub fn host(&self) -> &str {
-        &self.host
+        &self.site.host
     }
 
     /// Path and query of the presigned URL: a secret for as long as it is good.

@@ -33,6 +33,8 @@ pub struct Credentials {
 pub(super) struct Signer {
     region: String,
     credentials: Credentials,
+    /// What follows the time in every URL: `&X-Amz-Expires=60&X-Amz-SignedHeaders=host`.
+    rest: String,
     /// The signing key changes with the day, so it is derived once a day.
     day: ArcSwapOption<Day>,
 }
@@ -50,41 +52,48 @@ struct Day {
 }
 
 impl Signer {
-    pub(super) fn new(region: &str, credentials: Credentials) -> Signer {
-        Signer { region: region.to_owned(), credentials, day: ArcSwapOption::empty() }
+    /// Returns a signer of URLs that are good for `ttl`, in whole seconds.
+    pub(super) fn new(region: &str, credentials: Credentials, ttl: Duration) -> Signer {
+        // In the order of their names, as the canonical query wants them.
+        let rest = format!("&X-Amz-Expires={}&X-Amz-SignedHeaders=host", ttl.as_secs());
+        Signer { region: region.to_owned(), credentials, rest, day: ArcSwapOption::empty() }
     }
 
-    /// Returns path and query of a URL that lets anybody `method` the object at `path` on `host` until `ttl`
-    /// after `now`, in whole seconds since the UNIX epoch.
+    /// Returns path and query of a URL that lets anybody `method` the object `key` below `base` on `host` until the
+    /// signer's time to live after `now`, in whole seconds since the UNIX epoch.
     ///
-    /// `path` is decoded and starts with `/`.
-    pub(super) fn presign(&self, method: &str, host: &str, path: &str, ttl: Duration, now: Duration) -> String {
+    /// `base` starts with `/` and is [`encoded`]; `key` is neither.
+    pub(super) fn presign(&self, method: &str, host: &str, base: &str, key: &str, now: Duration) -> String {
         let seconds = now.as_secs();
-        let day = self.day(seconds / 86_400);
-        let timestamp = timestamp(&day.date, seconds % 86_400);
+        let cached = self.day.load();
+        let derived;
+        let day = match &*cached {
+            Some(day) if day.number == seconds / 86_400 => day,
+            _ => {
+                derived = self.begin_day(seconds / 86_400);
+                &derived
+            }
+        };
 
-        let mut url = String::with_capacity(path.len() * 2 + day.query.len() + 192);
-        url.extend(utf8_percent_encode(path, KEY));
+        // With room for a key that is encoded whole: what is too much is given back by the request's end.
+        let mut url = String::with_capacity(base.len() + 3 * key.len() + day.query.len() + self.rest.len() + 100);
+        url.push_str(base);
+        url.extend(utf8_percent_encode(key, KEY));
         let path_len = url.len();
-        // In the order of their names, as the canonical query wants them.
-        for part in [&day.query, &timestamp, "&X-Amz-Expires=", &ttl.as_secs().to_string(), "&X-Amz-SignedHeaders=host"]
-        {
-            url.push_str(part);
-        }
+        url.push_str(&day.query);
+        let time_at = url.len();
+        push_timestamp(&mut url, &day.date, seconds % 86_400);
+        let time = time_at..url.len();
+        url.push_str(&self.rest);
         let request = canonical_request_hash(method, &url[..path_len], &url[path_len + 1..], host);
-        let signature = day.key.clone().chain_update(day.string_to_sign(&timestamp, &request)).finalize().into_bytes();
+        let signature = day.signature(&url[time], &request);
         url.push_str("&X-Amz-Signature=");
-        push_hex(&mut url, &signature);
+        url.push_str(std::str::from_utf8(&hex(&signature)).expect("digits are text"));
         url
     }
 
-    /// Returns the key of the day, derived when the day is a new one.
-    fn day(&self, number: u64) -> Arc<Day> {
-        if let Some(day) = self.day.load_full()
-            && day.number == number
-        {
-            return day;
-        }
+    /// Derives the key of a new day.
+    fn begin_day(&self, number: u64) -> Arc<Day> {
         let date = date(number);
         let credential = format!("{}/{date}/{}/s3/aws4_request", self.credentials.access_key_id, self.region);
         let query = format!(
@@ -111,14 +120,13 @@ impl Signer {
 }
 
 impl Day {
-    /// Step 1's hash enters step 2: algorithm, time, scope, hash.
-    fn string_to_sign(&self, timestamp: &str, request_hash: &[u8]) -> String {
-        let mut text = String::with_capacity(160);
+    /// Step 1's hash enters step 2 (algorithm, time, scope, hash), and that is signed.
+    fn signature(&self, timestamp: &str, request_hash: &[u8; 32]) -> [u8; 32] {
+        let mut mac = self.key.clone();
         for part in ["AWS4-HMAC-SHA256\n", timestamp, &self.scope] {
-            text.push_str(part);
+            mac.update(part.as_bytes());
         }
-        push_hex(&mut text, request_hash);
-        text
+        mac.chain_update(hex(request_hash)).finalize().into_bytes().into()
     }
 }
 
@@ -135,17 +143,18 @@ fn hmac(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("HMAC takes a key of any length")
 }
 
-fn push_hex(text: &mut String, bytes: &[u8]) {
+fn hex(bytes: &[u8; 32]) -> [u8; 64] {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in bytes {
-        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    let mut text = [0; 64];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 15)];
     }
+    text
 }
 
-/// `20130524T000000Z`.
-fn timestamp(date: &str, second_of_day: u64) -> String {
-    let mut text = String::with_capacity(16);
+/// Adds `20130524T000000Z`.
+fn push_timestamp(text: &mut String, date: &str, second_of_day: u64) {
     text.push_str(date);
     text.push('T');
     // By hand: the formatting machinery takes longer than the rest of the signature's text.
@@ -154,7 +163,11 @@ fn timestamp(date: &str, second_of_day: u64) -> String {
         text.push(char::from(b'0' + (number % 10) as u8));
     }
     text.push('Z');
-    text
+}
+
+/// Returns `text` as it stands in a canonical path.
+pub(super) fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, KEY).to_string()
 }
 
 /// `20130524`.
@@ -190,10 +203,10 @@ mod tests {
                 access_key_id: "AKIAIOSFODNN7EXAMPLE".into(),
                 secret_access_key: Secret::new("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"),
             },
+            Duration::from_secs(86_400),
         );
         let now = Duration::from_secs(1_369_353_600);
-        let url =
-            signer.presign("GET", "examplebucket.s3.amazonaws.com", "/test.txt", Duration::from_secs(86_400), now);
+        let url = signer.presign("GET", "examplebucket.s3.amazonaws.com", "/", "test.txt", now);
         assert_eq!(
             url,
             "/test.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256\
@@ -207,8 +220,8 @@ mod tests {
     fn each_method_and_each_day_has_its_own_signature() {
         let credentials =
             Credentials { access_key_id: "id".into(), secret_access_key: Secret::new("not much of a secret") };
-        let signer = Signer::new("eu-central-1", credentials);
-        let sign = |method, now| signer.presign(method, "h", "/b/k", Duration::from_secs(60), Duration::from_secs(now));
+        let signer = Signer::new("eu-central-1", credentials, Duration::from_secs(60));
+        let sign = |method, now| signer.presign(method, "h", "/b/", "k", Duration::from_secs(now));
         assert_ne!(sign("GET", 1_000_000), sign("HEAD", 1_000_000));
         assert_ne!(sign("GET", 86_399), sign("GET", 86_400));
         assert_eq!(sign("GET", 86_399), sign("GET", 86_399));
@@ -225,7 +238,9 @@ mod tests {
             (4_107_542_400, "21000301T000000Z"),
             (253_402_300_799, "99991231T235959Z"),
         ] {
-            assert_eq!(timestamp(&date(seconds / 86_400), seconds % 86_400), expected);
+            let mut text = String::new();
+            push_timestamp(&mut text, &date(seconds / 86_400), seconds % 86_400);
+            assert_eq!(text, expected);
         }
     }
 }

@@ -9,6 +9,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use super::VerifyError;
 use super::json::{Names, Text, Texts, Unread};
 use crate::gate::object_key::PathScope;
+use crate::gate::target::any;
 
 /// Times after the year 9999 are mistakes (milliseconds taken for seconds) or attacks.
 const MAX_TIME: Duration = Duration::from_secs(253_402_300_799);
@@ -32,11 +33,11 @@ pub enum UidCase {
 impl UidCase {
     /// Returns `uid` as it is compared, or `None` unless it has 1 to 255 visible ASCII characters.
     pub fn normalize<'a>(self, uid: &'a str) -> Option<Cow<'a, str>> {
-        let visible = uid.bytes().all(|byte| byte.is_ascii_graphic());
+        let visible = !any(uid.as_bytes(), |byte| !byte.is_ascii_graphic());
         if uid.is_empty() || uid.len() > MAX_UID_BYTES || !visible {
             return None;
         }
-        if self == UidCase::Folded && uid.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        if self == UidCase::Folded && any(uid.as_bytes(), |byte| byte.is_ascii_uppercase()) {
             return Some(Cow::Owned(uid.to_ascii_lowercase()));
         }
         Some(Cow::Borrowed(uid))

@@ -5,6 +5,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use memchr::memchr_iter;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::VerifyError;
@@ -19,42 +20,44 @@ const MAX_SIGNATURE_BYTES: usize = 1024;
 
 /// A token in its three parts; nothing of it is believed yet.
 pub(super) struct Jws<'a> {
-    header: Header<'a>,
+    /// As it is encoded.
+    pub(super) header: &'a str,
     signing_input: &'a str,
     payload: &'a str,
     signature: &'a str,
 }
 
 impl<'a> Jws<'a> {
-    /// Splits `compact` and reads its header into `scratch`.
-    pub(super) fn parse(compact: &'a str, scratch: &'a mut Vec<u8>) -> Result<Jws<'a>, VerifyError> {
+    /// Splits `compact`.
+    pub(super) fn split(compact: &'a str) -> Result<Jws<'a>, VerifyError> {
         if compact.len() > MAX_TOKEN_BYTES {
             return Err(VerifyError::Malformed);
         }
-        let (signing_input, signature) = compact.rsplit_once('.').ok_or(VerifyError::Malformed)?;
-        let (header, payload) = signing_input.split_once('.').ok_or(VerifyError::Malformed)?;
-        if header.is_empty() || payload.is_empty() || payload.contains('.') {
+        let mut dots = memchr_iter(b'.', compact.as_bytes());
+        let (Some(first), Some(second), None) = (dots.next(), dots.next(), dots.next()) else {
+            return Err(VerifyError::Malformed);
+        };
+        let (header, payload) = (&compact[..first], &compact[first + 1..second]);
+        let (signing_input, signature) = (&compact[..second], &compact[second + 1..]);
+        if header.is_empty() || payload.is_empty() {
             return Err(VerifyError::Malformed);
         }
         if signature.is_empty() {
             return Err(VerifyError::Unsigned);
         }
-        decode(header, scratch)?;
-        let header: Header<'a> = json::read(scratch).ok_or(VerifyError::Malformed)?;
-        header.check()?;
         Ok(Jws { header, signing_input, payload, signature })
     }
 
-    /// The key that it names.
-    pub(super) fn kid(&self) -> Option<&str> {
-        self.header.kid.as_deref()
+    /// Reads the header, decoded into `scratch`.
+    pub(super) fn header<'b>(&self, scratch: &'b mut Vec<u8>) -> Result<Header<'b>, VerifyError> {
+        decode(self.header, scratch)?;
+        let header: Header<'b> = json::read(scratch).ok_or(VerifyError::Malformed)?;
+        header.check()?;
+        Ok(header)
     }
 
-    /// Decodes the payload into `scratch`, once `key` has verified the signature.
+    /// Decodes the payload into `scratch`, once `key`, which is the header's, has verified the signature.
     pub(super) fn verified_by(&self, key: &VerifyingKey, scratch: &mut Vec<u8>) -> Result<(), VerifyError> {
-        if !key.alg().is_named(&self.header.alg) {
-            return Err(VerifyError::WrongAlgorithm);
-        }
         let mut signature = [0; MAX_SIGNATURE_BYTES];
         let len = URL_SAFE_NO_PAD.decode_slice(self.signature, &mut signature).map_err(|_| VerifyError::Malformed)?;
         if !key.verifies(self.signing_input.as_bytes(), &signature[..len]) {
@@ -76,9 +79,9 @@ fn decode(encoded: &str, into: &mut Vec<u8>) -> Result<(), VerifyError> {
 }
 
 /// The JOSE header (RFC 7515 §4).
-struct Header<'a> {
-    alg: Cow<'a, str>,
-    kid: Option<Cow<'a, str>>,
+pub(super) struct Header<'a> {
+    pub(super) alg: Cow<'a, str>,
+    pub(super) kid: Option<Cow<'a, str>>,
     typ: Option<Cow<'a, str>>,
     /// A member that changes what the token means, and that is not understood here.
     refused: bool,

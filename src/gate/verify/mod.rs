@@ -6,15 +6,15 @@ mod json;
 mod jws;
 mod keys;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
 
 pub use claims::{Claims, TimeRules, UidCase};
-use jws::Jws;
 pub use jws::MAX_TOKEN_BYTES;
+use jws::{Header, Jws};
 pub use keys::{Algorithm, KeyError, UnknownAlgorithm, VerifyingKey};
 
 /// Bytes that the verified tokens of one app may take, by default.
@@ -121,7 +121,7 @@ pub struct CacheStats {
 
 /// The keys of one app and the rules that its tokens meet.
 pub(crate) struct Verifier {
-    keys: Vec<(VerifyingKey, Exclusive)>,
+    keys: Vec<Known>,
     time: TimeRules,
     uid_case: UidCase,
     /// Claims of tokens whose signature held, for algorithms where checking it costs more than a look-up.
@@ -131,6 +131,15 @@ pub(crate) struct Verifier {
     remembers: bool,
     hits: AtomicU64,
     misses: AtomicU64,
+}
+
+/// One key of an app.
+struct Known {
+    key: VerifyingKey,
+    exclusive: Exclusive,
+    /// The encoded header of the first token that it verified. An issuer writes the same header again and again, and
+    /// the same bytes name the same key and algorithm each time: they need not be read to know.
+    header: OnceLock<Box<str>>,
 }
 
 /// Whether a key belongs to one app only, so that its tokens need not name the app.
@@ -168,6 +177,8 @@ impl Verifier {
         // The cache is sized by bytes; the estimate of entries only shapes its tables.
         let verified = Cache::with_weighter(1024, CACHE_BYTES, ByBytes);
         let remembers = keys.iter().any(|(key, _)| !key.alg().is_hmac());
+        let known = |(key, exclusive)| Known { key, exclusive, header: OnceLock::new() };
+        let keys = keys.into_iter().map(known).collect();
         Verifier { keys, time, uid_case, verified, remembers, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
     }
 
@@ -190,9 +201,15 @@ impl Verifier {
             return Ok(Verified::Before(claims));
         }
         let Scratch { header, payload } = scratch;
-        let jws = Jws::parse(compact, header)?;
-        let (key, exclusive) = self.key(jws.kid()).ok_or(VerifyError::UnknownKey)?;
+        let jws = Jws::split(compact)?;
+        let seen = |known: &&Known| known.header.get().is_some_and(|seen| **seen == *jws.header);
+        let known = match self.keys.iter().find(seen) {
+            Some(known) => known,
+            None => self.named_by(&jws.header(header)?)?,
+        };
+        let Known { key, exclusive, .. } = known;
         jws.verified_by(key, payload)?;
+        known.header.get_or_init(|| jws.header.into());
         let mut claims: Claims<'a> = json::read(payload).ok_or(VerifyError::Malformed)?;
         claims.fold_uid(self.uid_case)?;
         claims.check_issuer(key.issuer())?;
@@ -211,13 +228,16 @@ impl Verifier {
         Ok(Verified::Before(claims))
     }
 
-    /// An exact look-up (RFC 7515 §4.1.4); a token without `kid` is for the only key, if there is only one.
-    fn key(&self, kid: Option<&str>) -> Option<&(VerifyingKey, Exclusive)> {
-        match (kid, self.keys.as_slice()) {
-            (Some(kid), keys) => keys.iter().find(|(key, _)| key.kid() == kid),
+    /// An exact look-up (RFC 7515 §4.1.4); a token without `kid` is for the only key, if there is only one. The
+    /// algorithm is the key's own.
+    fn named_by(&self, header: &Header<'_>) -> Result<&Known, VerifyError> {
+        let known = match (header.kid.as_deref(), self.keys.as_slice()) {
+            (Some(kid), keys) => keys.iter().find(|known| known.key.kid() == kid),
             (None, [only]) => Some(only),
             (None, _) => None,
-        }
+        };
+        let known = known.ok_or(VerifyError::UnknownKey)?;
+        if known.key.alg().is_named(&header.alg) { Ok(known) } else { Err(VerifyError::WrongAlgorithm) }
     }
 
     pub(crate) fn uid_case(&self) -> UidCase {
@@ -240,7 +260,9 @@ impl Verifier {
 /// When it is not a strict compact JWS.
 pub fn unverified_payload(compact: &str) -> Result<String, VerifyError> {
     let (mut header, mut payload) = (Vec::new(), Vec::new());
-    Jws::parse(compact, &mut header)?.unverified_payload(&mut payload)?;
+    let jws = Jws::split(compact)?;
+    jws.header(&mut header)?;
+    jws.unverified_payload(&mut payload)?;
     String::from_utf8(payload).map_err(|_| VerifyError::Malformed)
 }
 

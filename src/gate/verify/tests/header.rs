@@ -177,6 +177,24 @@ fn typ_is_jwt_or_absent() {
 }
 
 #[test]
+fn a_header_seen_before_proves_nothing() {
+    let verifier = verifier(Algorithm::HS256);
+    let header = r#"{"alg":"HS256"}"#;
+    let good = fixture::compact(Algorithm::HS256, header, CLAIMS);
+    let forged = format!("{}.{}", good.rsplit_once('.').unwrap().0, fixture::b64([7; 32]));
+    let expired = fixture::compact(Algorithm::HS256, header, r#"{"sub":"alice","exp":1}"#);
+    let other = fixture::compact(Algorithm::HS256, r#"{"alg":"HS256","typ":"JWT"}"#, CLAIMS);
+    let unsigned = fixture::compact(Algorithm::HS256, r#"{"alg":"none"}"#, CLAIMS);
+    for _ in 0..3 {
+        assert_eq!(verdict(&verifier, &forged), Err(BadSignature));
+        assert_eq!(verdict(&verifier, &unsigned), Err(WrongAlgorithm));
+        assert_eq!(verdict(&verifier, &good).as_deref(), Ok("alice"));
+        assert_eq!(verdict(&verifier, &expired), Err(Expired));
+        assert_eq!(verdict(&verifier, &other).as_deref(), Ok("alice"));
+    }
+}
+
+#[test]
 fn a_header_is_one_strict_json_object() {
     let good = r#"{"alg":"HS256"}"#;
     check(Algorithm::HS256, " {\r\n\"alg\" :\t\"HS256\"}\n", Ok(()));
