@@ -2,7 +2,7 @@
 # Installs what is missing for one purpose, and nothing when nothing is missing.
 #
 #   scripts/install-deps.sh build   a C compiler and cmake (Pingora's zlib is built with it)
-#   scripts/install-deps.sh test    the same, and .venv with the pinned presigning oracle
+#   scripts/install-deps.sh test    the same, the servers that tests start, and .venv with pinned Python packages
 #   scripts/install-deps.sh fuzz    the same as build, a C++ compiler and cargo-fuzz
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -39,19 +39,39 @@ need_build_tools() {
   if [ ${#missing[@]} -gt 0 ]; then apt_install "${missing[@]}"; fi
 }
 
-# The stamp is the requirements file that the environment was made from, so an edited pin makes it anew.
-need_oracle() {
-  local pins=tests/oracle/requirements.txt stamp=.venv/requirements.txt
-  if cmp -s "$pins" "$stamp" && .venv/bin/python -c 'import botocore' 2>/dev/null; then return; fi
+# The servers that the tests start and stop themselves; nothing here starts one.
+need_servers() {
+  local missing=()
+  have redis-server || missing+=(redis-server)
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || have initdb || missing+=(postgresql)
+  have openssl || missing+=(openssl)
+  [ ${#missing[@]} -eq 0 ] && return
+  # Debian starts what it installs, and makes a cluster that nobody needs.
+  if [ "$(id -u)" -eq 0 ] && [ ! -e /usr/sbin/policy-rc.d ]; then
+    printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
+    chmod +x /usr/sbin/policy-rc.d
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  fi
+  apt_install "${missing[@]}"
+}
+
+# The presigning oracle, and a NATS server newer than Debian's. The stamp is what the environment was made from, so an
+# edited pin makes it anew.
+need_python() {
+  local pins=(tests/oracle/requirements.txt tests/servers/requirements.txt) stamp=.venv/requirements.txt
+  if cat "${pins[@]}" | cmp -s - "$stamp" && .venv/bin/python -c 'import botocore' 2>/dev/null; then return; fi
   have python3 || apt_install python3 python3-venv
   # Debian ships `venv` without the pip that it would put inside.
   python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
-  say "making .venv for the presigning oracle"
+  say "making .venv for the presigning oracle and the NATS server"
   rm -rf .venv
   python3 -m venv .venv || die "python3 -m venv failed. Install your system's python3-venv package, then run this again."
-  .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement "$pins" >&2 ||
-    die "pip could not install $pins. Check the network (or point pip at your package index), then run this again."
-  cp "$pins" "$stamp"
+  local file
+  for file in "${pins[@]}"; do
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement "$file" >&2 ||
+      die "pip could not install $file. Check the network (or point pip at your package index), then run this again."
+  done
+  cat "${pins[@]}" >"$stamp"
 }
 
 need_fuzzer() {
@@ -72,7 +92,8 @@ build)
 test)
   need_rust
   need_build_tools
-  need_oracle
+  need_servers
+  need_python
   ;;
 fuzz)
   need_rust

@@ -6,6 +6,7 @@ mod hygiene;
 mod memory;
 mod nats;
 mod operations;
+mod platform;
 mod redis;
 mod refusals;
 mod requests;

@@ -73,8 +73,9 @@ impl Mediagate {
             let whole = log.rfind('\n').map_or("", |end| &log[..end]);
             let Some(line) = whole.lines().find(|line| line.contains("listening: ")) else { return false };
             let address = |name: &str| {
-                let rest = line.split(name).nth(1).unwrap_or_else(|| panic!("no {name} in {line}"));
-                let end = rest.find([',', '"']).expect("an end");
+                // A process without the role has no such listener.
+                let Some(rest) = line.split(name).nth(1) else { return SocketAddr::from(([0, 0, 0, 0], 0)) };
+                let end = rest.find([',', '"']).unwrap_or(rest.len());
                 rest[..end].trim().parse().unwrap_or_else(|error| panic!("{error}: {line}"))
             };
             mediagate.media = address("media ");
