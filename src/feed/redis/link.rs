@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation,
-    ServerErrorKind,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation,
+    ServerErrorKind, Value,
 };
 
 use super::RedisOptions;
@@ -42,9 +42,23 @@ impl Link {
         self.checked(answer)
     }
 
-    pub(super) async fn run_all<T: FromRedisValue>(&mut self, commands: &Pipeline) -> RedisResult<T> {
+    /// Runs `commands` with nothing in between; returns their answers.
+    ///
+    /// MULTI and EXEC go as commands like others: the transactions of this version of `redis` panic, or count wrong,
+    /// when MULTI itself is refused.
+    pub(super) async fn run_together<T: FromRedisValue>(&mut self, commands: &[Cmd]) -> RedisResult<T> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("MULTI");
+        for command in commands {
+            pipeline.add_command(command.clone());
+        }
+        pipeline.cmd("EXEC");
         let mut connection = self.connection().await?;
-        let answer = commands.query_async(&mut connection).await;
+        let answers: RedisResult<Vec<Value>> = pipeline.query_async(&mut connection).await;
+        let answer = answers.and_then(|mut answers| {
+            let last = answers.pop().ok_or_else(|| unexpected("EXEC"))?;
+            Ok(redis::from_redis_value(last.extract_error()?)?)
+        });
         self.checked(answer)
     }
 
