@@ -84,10 +84,12 @@ impl Link {
 
 /// What an error means to those who asked. Secrets are in none of its texts.
 pub(super) fn broker_error(error: &RedisError) -> BrokerError {
+    if let Some(refusal) = refusal(error) {
+        return BrokerError::Refused(refusal);
+    }
     match error.kind() {
         // The text is the server's and may repeat what it was sent.
         ErrorKind::AuthenticationFailed => BrokerError::Refused("it does not accept the user name or password".into()),
-        _ if is_refusal(error) => BrokerError::Refused(error.to_string()),
         ErrorKind::Io => BrokerError::Unreachable(error.to_string()),
         ErrorKind::Server(
             ServerErrorKind::BusyLoading
@@ -100,14 +102,11 @@ pub(super) fn broker_error(error: &RedisError) -> BrokerError {
     }
 }
 
-/// Whether the server lets us in at all but not this far, or asks for a password that we do not have.
-fn is_refusal(error: &RedisError) -> bool {
-    let refusals = ["NOAUTH", "NOPERM", "WRONGPASS"];
-    let of_one = error.code().is_some_and(|code| refusals.contains(&code));
-    of_one || {
-        let errors = error.clone().into_server_errors();
-        errors.is_some_and(|errors| errors.iter().any(|(_, error)| refusals.contains(&error.code())))
-    }
+/// What the server does not let us do, or that it asks for a password that we do not have.
+fn refusal(error: &RedisError) -> Option<String> {
+    let errors = error.clone().into_server_errors()?;
+    let (_, refusal) = errors.iter().find(|(_, error)| ["NOAUTH", "NOPERM", "WRONGPASS"].contains(&error.code()))?;
+    Some(format!("{} {}", refusal.code(), refusal.details().unwrap_or_default()))
 }
 
 /// What cannot be: an answer that no server gives.
