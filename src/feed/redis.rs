@@ -27,6 +27,15 @@
 //! [`scripts::HEARTBEAT`] each second. Each answers `OK`, or `MOVED` when the broker does not stand where the caller
 //! says: read `meta` then and go on from there, or fill it again. Only one source may write below one prefix.
 //!
+//! Keys below the prefix that are of another type than in the table belong to somebody else: nothing is written over
+//! them, and everybody waits until an operator has looked.
+//!
+//! # Where it runs
+//!
+//! On one server, or behind a name that leads to the current primary, as managed services have it; nodes may read from
+//! a replica. Redirections of a cluster are not followed. A fail-over that loses writes takes nothing back: nodes keep
+//! what they have, and are not fresh, until the relay has written it again.
+//!
 //! # Rights
 //!
 //! A node may be a user that only reads: `+multi +exec +hmget +hlen +hscan +xread +xrange +xrevrange +publish +select`

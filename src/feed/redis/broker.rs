@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{RedisError, Script};
+use redis::{RedisError, Script, Value, cmd};
 use tokio::sync::mpsc;
 
 use super::RedisOptions;
@@ -127,23 +127,24 @@ impl RedisBroker {
         entries: &[Entry],
         mut count: u64,
     ) -> Result<u64, RedisError> {
-        let mut commands = redis::pipe();
-        commands.atomic();
+        let mut commands = Vec::new();
+        let mut signs = Vec::new();
         // Entries in a row that say the same go in one command; what comes later wins.
         for run in entries.chunk_by(|one, other| one.in_force == other.in_force) {
             let in_force = run.iter().all(|entry| entry.in_force);
-            let command = commands.cmd(if in_force { "HSET" } else { "HDEL" }).arg(state);
+            let mut command = cmd(if in_force { "HSET" } else { "HDEL" });
+            command.arg(state);
             for entry in run {
                 command.arg(wire::key(&entry.scope, entry.effect));
                 if in_force {
                     command.arg(wire::encode(&message(at, entry)));
                 }
             }
+            commands.push(command);
+            signs.push(in_force);
         }
-        let signs: Vec<bool> =
-            entries.chunk_by(|one, other| one.in_force == other.in_force).map(|run| run[0].in_force).collect();
-        commands.cmd("EXPIRE").arg(state).arg(UNFINISHED.as_secs()).ignore();
-        let changed: Vec<u64> = self.link.run_all(&commands).await?;
+        commands.push(cmd("EXPIRE").arg(state).arg(UNFINISHED.as_secs()).take());
+        let changed: Vec<u64> = self.link.run_together(&commands).await?;
         for (fields, added) in changed.into_iter().zip(signs) {
             count = if added { count + fields } else { count.saturating_sub(fields) };
         }
@@ -211,9 +212,9 @@ impl Broker for RedisBroker {
             Ok(()) => self.generation = Some(generation),
             // Whether it was swapped in is not known after a lost answer; otherwise it was not.
             Err(BrokerError::Moved) => {
-                let unlink = redis::cmd("UNLINK").arg(self.keys.state(&generation)).take();
+                let unlink = cmd("UNLINK").arg(self.keys.state(&generation)).take();
                 // One that cannot be removed expires.
-                let _ = self.link.run::<redis::Value>(&unlink).await;
+                let _ = self.link.run::<Value>(&unlink).await;
             }
             Err(_) => self.generation = None,
         }

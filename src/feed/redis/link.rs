@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation,
-    ServerErrorKind,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation,
+    ServerErrorKind, Value,
 };
 
 use super::RedisOptions;
@@ -42,9 +42,23 @@ impl Link {
         self.checked(answer)
     }
 
-    pub(super) async fn run_all<T: FromRedisValue>(&mut self, commands: &Pipeline) -> RedisResult<T> {
+    /// Runs `commands` with nothing in between; returns their answers.
+    ///
+    /// MULTI and EXEC go as commands like others: the transactions of this version of `redis` panic, or count wrong,
+    /// when MULTI itself is refused.
+    pub(super) async fn run_together<T: FromRedisValue>(&mut self, commands: &[Cmd]) -> RedisResult<T> {
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("MULTI");
+        for command in commands {
+            pipeline.add_command(command.clone());
+        }
+        pipeline.cmd("EXEC");
         let mut connection = self.connection().await?;
-        let answer = commands.query_async(&mut connection).await;
+        let answers: RedisResult<Vec<Value>> = pipeline.query_async(&mut connection).await;
+        let answer = answers.and_then(|mut answers| {
+            let last = answers.pop().ok_or_else(|| unexpected("EXEC"))?;
+            Ok(redis::from_redis_value(last.extract_error()?)?)
+        });
         self.checked(answer)
     }
 
@@ -70,10 +84,12 @@ impl Link {
 
 /// What an error means to those who asked. Secrets are in none of its texts.
 pub(super) fn broker_error(error: &RedisError) -> BrokerError {
+    if let Some(refusal) = refusal(error) {
+        return BrokerError::Refused(refusal);
+    }
     match error.kind() {
         // The text is the server's and may repeat what it was sent.
         ErrorKind::AuthenticationFailed => BrokerError::Refused("it does not accept the user name or password".into()),
-        _ if is_refusal(error) => BrokerError::Refused(error.to_string()),
         ErrorKind::Io => BrokerError::Unreachable(error.to_string()),
         ErrorKind::Server(
             ServerErrorKind::BusyLoading
@@ -86,14 +102,11 @@ pub(super) fn broker_error(error: &RedisError) -> BrokerError {
     }
 }
 
-/// Whether the server lets us in at all but not this far, or asks for a password that we do not have.
-fn is_refusal(error: &RedisError) -> bool {
-    let refusals = ["NOAUTH", "NOPERM", "WRONGPASS"];
-    let of_one = error.code().is_some_and(|code| refusals.contains(&code));
-    of_one || {
-        let errors = error.clone().into_server_errors();
-        errors.is_some_and(|errors| errors.iter().any(|(_, error)| refusals.contains(&error.code())))
-    }
+/// What the server does not let us do, or that it asks for a password that we do not have.
+fn refusal(error: &RedisError) -> Option<String> {
+    let errors = error.clone().into_server_errors()?;
+    let (_, refusal) = errors.iter().find(|(_, error)| ["NOAUTH", "NOPERM", "WRONGPASS"].contains(&error.code()))?;
+    Some(format!("{} {}", refusal.code(), refusal.details().unwrap_or_default()))
 }
 
 /// What cannot be: an answer that no server gives.

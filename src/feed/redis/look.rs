@@ -1,6 +1,6 @@
 //! Where a broker stands, read at one moment.
 
-use redis::{RedisResult, Value, cmd};
+use redis::{Cmd, RedisResult, Value, cmd};
 
 use super::keys::Keys;
 use super::link::{Link, unexpected};
@@ -48,12 +48,14 @@ pub(super) async fn look(link: &mut Link, keys: &Keys, wanted: Option<EntryId>) 
 /// Looks at the broker; the state is that of `generation`.
 async fn look_at(link: &mut Link, keys: &Keys, generation: &str, wanted: Option<EntryId>) -> RedisResult<Look> {
     let wanted_text = wanted.unwrap_or_default().to_string();
-    let mut commands = redis::pipe();
-    commands.atomic().cmd("HMGET").arg(&keys.meta).arg(&["source", "seq", "generation", "count"]);
-    commands.cmd("HLEN").arg(keys.state(generation));
-    commands.cmd("XREVRANGE").arg(&keys.changes).arg("+").arg("-").arg("COUNT").arg(1);
-    commands.cmd("XRANGE").arg(&keys.changes).arg(&wanted_text).arg(&wanted_text).arg("COUNT").arg(1);
-    let (fields, length, newest, found): ([Option<Vec<u8>>; 4], u64, Value, Value) = link.run_all(&commands).await?;
+    let commands = [
+        meta_command(keys),
+        cmd("HLEN").arg(keys.state(generation)).take(),
+        cmd("XREVRANGE").arg(&keys.changes).arg("+").arg("-").arg("COUNT").arg(1).take(),
+        cmd("XRANGE").arg(&keys.changes).arg(&wanted_text).arg(&wanted_text).arg("COUNT").arg(1).take(),
+    ];
+    let answers = link.run_together(&commands).await?;
+    let (fields, length, newest, found): ([Option<Vec<u8>>; 4], u64, Value, Value) = answers;
     let newest = message::range(newest).ok_or_else(|| unexpected("XREVRANGE"))?.first().map(|entry| entry.id);
     let found = message::range(found).ok_or_else(|| unexpected("XRANGE"))?;
     let [source, seq, of, count] = fields.map(Option::unwrap_or_default);
@@ -69,10 +71,13 @@ async fn look_at(link: &mut Link, keys: &Keys, generation: &str, wanted: Option<
 
 /// Only where the broker says that it stands: enough to tell a true message from a false one.
 pub(super) async fn glance(link: &mut Link, keys: &Keys) -> RedisResult<Option<Meta>> {
-    let command = cmd("HMGET").arg(&keys.meta).arg(&["source", "seq", "generation", "count"]).take();
-    let fields: [Option<Vec<u8>>; 4] = link.run(&command).await?;
+    let fields: [Option<Vec<u8>>; 4] = link.run(&meta_command(keys)).await?;
     let [source, seq, generation, count] = fields.map(Option::unwrap_or_default);
     Ok(meta(&source, &seq, &generation, &count))
+}
+
+fn meta_command(keys: &Keys) -> Cmd {
+    cmd("HMGET").arg(&keys.meta).arg(&["source", "seq", "generation", "count"]).take()
 }
 
 impl Look {

@@ -1,5 +1,6 @@
 //! A real `redis-server` that a test may kill, stop, restart and take the data of.
 
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -101,7 +102,15 @@ impl RedisServer {
             .expect("redis-server is installed");
         self.child = Some(child);
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
-        eventually("redis-server listens", || TcpStream::connect(address).is_ok());
+        let answers = |mut stream: TcpStream| {
+            let mut answer = [0; 64];
+            let asked = stream.write_all(b"PING\r\n").and_then(|()| stream.read(&mut answer));
+            asked.is_ok_and(|length| length > 0 && !answer.starts_with(b"-LOADING"))
+        };
+        let is_tls = self.tls;
+        eventually("redis-server answers", || {
+            TcpStream::connect(address).is_ok_and(|stream| is_tls || answers(stream))
+        });
     }
 
     /// Ends it as a power failure would.
