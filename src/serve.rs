@@ -82,7 +82,7 @@ impl Gateway {
         let (resync, resyncs) = watch::channel(0);
         let (mut feed_tasks, mut other_tasks) = (Vec::new(), Vec::new());
 
-        let nodes = Arc::new(Nodes::default());
+        let nodes = Arc::new(Nodes::new(Instant::now()));
         let store = match &config.control {
             Some(control) => Some(Store::open(&control.store).await?),
             None => None,

@@ -12,6 +12,9 @@ use crate::feed::wire::NodeReport;
 /// A node that says nothing for so long is no longer counted.
 pub const GONE_AFTER: Duration = Duration::from_secs(15);
 
+/// How long it takes to know the nodes: each says something once a second.
+const ACQUAINTED_AFTER: Duration = Duration::from_millis(2500);
+
 /// Most nodes that are kept in mind; more are passed over.
 const MAX_NODES: usize = 10_000;
 
@@ -19,6 +22,8 @@ const MAX_NODES: usize = 10_000;
 #[derive(Debug)]
 pub struct Nodes {
     known: Mutex<BTreeMap<String, Known>>,
+    /// Since when reports are taken.
+    listening_since: Instant,
     /// Steps on with each report.
     reported: watch::Sender<u64>,
 }
@@ -71,13 +76,12 @@ pub struct Has {
     pub ms: f64,
 }
 
-impl Default for Nodes {
-    fn default() -> Nodes {
-        Nodes { known: Mutex::default(), reported: watch::channel(0).0 }
-    }
-}
-
 impl Nodes {
+    /// Returns none yet; reports are taken from `now` on.
+    pub fn new(now: Instant) -> Nodes {
+        Nodes { known: Mutex::default(), listening_since: now, reported: watch::channel(0).0 }
+    }
+
     /// Takes in what a node says.
     pub fn heard(&self, report: NodeReport, now: Instant) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,17 +112,19 @@ impl Nodes {
         })
     }
 
-    /// Waits until every node has `seq` of `source`, `limit` at most, and tells which have. `since`: the commit.
+    /// Waits until every node has `seq` of `source`, `limit` at most, and tells which have. `since`: the commit. A
+    /// process that has just started waits to hear of them first.
     pub async fn receipt(&self, source: &str, seq: u64, since: Instant, limit: Duration) -> Receipt {
         let mut reported = self.reported.subscribe();
         let mut have: BTreeMap<String, f64> = BTreeMap::new();
         let deadline = tokio::time::Instant::from_std(since) + limit;
+        let acquainted = tokio::time::Instant::from_std(self.listening_since) + ACQUAINTED_AFTER;
         loop {
-            let now = Instant::now();
-            let missing = self.missing(source, seq, since, now, &mut have);
-            if !missing.is_empty()
-                && tokio::time::timeout_at(deadline, reported.changed()).await.is_ok_and(|r| r.is_ok())
-            {
+            let missing = self.missing(source, seq, since, Instant::now(), &mut have);
+            let waits_until = if missing.is_empty() { deadline.min(acquainted) } else { deadline };
+            if tokio::time::Instant::now() < waits_until {
+                // Whether something was reported or the time is over, there is another look.
+                let _ = tokio::time::timeout_at(waits_until, reported.changed()).await;
                 continue;
             }
             let nodes: Vec<Has> = have.into_iter().map(|(node, ms)| Has { node, ms }).collect();
@@ -167,7 +173,8 @@ mod tests {
 
     #[test]
     fn nodes_are_listed_until_they_are_gone() {
-        let (nodes, start) = (Nodes::default(), Instant::now());
+        let start = Instant::now();
+        let nodes = Nodes::new(start);
         nodes.heard(report("b", "s", 5), start);
         nodes.heard(report("a", "other", 9), start + Duration::from_secs(1));
         let listed = nodes.list("s", 7, start + Duration::from_secs(2));
@@ -181,7 +188,8 @@ mod tests {
 
     #[test]
     fn no_more_nodes_are_kept_than_there_can_be() {
-        let (nodes, start) = (Nodes::default(), Instant::now());
+        let start = Instant::now();
+        let nodes = Nodes::new(start);
         for n in 0..MAX_NODES + 10 {
             nodes.heard(report(&n.to_string(), "s", 1), start);
         }
@@ -192,8 +200,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_receipt_names_who_has_it_and_who_has_not() {
-        let nodes = std::sync::Arc::new(Nodes::default());
         let since = Instant::now();
+        let long_ago = since.checked_sub(ACQUAINTED_AFTER).expect("the machine runs for longer");
+        let nodes = std::sync::Arc::new(Nodes::new(long_ago));
         for (node, source, seq) in [("a", "s", 7), ("b", "s", 6), ("c", "other", 99)] {
             nodes.heard(report(node, source, seq), since);
         }
@@ -209,5 +218,18 @@ mod tests {
         let receipt = waiting.await.unwrap();
         assert_eq!((names(&receipt).len(), receipt.missing.len()), (3, 0));
         assert_eq!(receipt.slowest_ms, Some(20.0));
+    }
+
+    #[tokio::test]
+    async fn who_has_just_begun_to_listen_does_not_say_that_there_is_nobody() {
+        let almost = Duration::from_millis(100);
+        let a_while_ago = Instant::now().checked_sub(ACQUAINTED_AFTER - almost).expect("the machine runs for longer");
+        let nodes = std::sync::Arc::new(Nodes::new(a_while_ago));
+        let (waiting, since) = (std::sync::Arc::clone(&nodes), Instant::now());
+        let waiting = tokio::spawn(async move { waiting.receipt("s", 1, since, Duration::from_secs(600)).await });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        nodes.heard(report("a", "s", 1), since);
+        assert_eq!(waiting.await.unwrap().nodes.len(), 1);
     }
 }

@@ -68,11 +68,9 @@ impl Database {
     fn settings(&self) -> String {
         match self {
             Database::Sqlite(dir) => format!("store = \"sqlite:{}\"", dir.path().join("mediagate.db").display()),
-            Database::Postgres(server) => format!(
-                "store = \"{}\"\nstore_password_file = \"{}\"",
-                server.url(),
-                server.password_file().display()
-            ),
+            Database::Postgres(server) => {
+                format!("store = \"{}\"\nstore_password_file = \"{}\"", server.url(), server.password_file().display())
+            }
         }
     }
 }
@@ -142,10 +140,8 @@ fn nodes(control: &Mediagate) -> usize {
 
 fn works_together(broker: Broker, database: Database) {
     let storage = storage();
-    let mut controls = vec![
-        control(&storage, &broker, &database, "control-a"),
-        control(&storage, &broker, &database, "control-b"),
-    ];
+    let mut controls =
+        vec![control(&storage, &broker, &database, "control-a"), control(&storage, &broker, &database, "control-b")];
     let mut edges: Vec<_> = (0..3).map(|n| edge(&storage, &broker, &format!("edge-{n}"), "")).collect();
     until_ready(&edges.iter().chain(&controls).collect::<Vec<_>>());
     for control in &controls {
@@ -208,7 +204,11 @@ fn an_edge_that_is_cut_off_closes_and_recovers_by_itself() {
         let open = self::edge(&storage, &broker, "open", "max_staleness_secs = 2\nwhen_stale = \"serve\"");
         until_ready(&[&control, &edge, &open]);
         for hangs in [true, false] {
-            if hangs { broker.signal("STOP") } else { broker.kill() }
+            if hangs {
+                broker.signal("STOP")
+            } else {
+                broker.kill()
+            }
             eventually("the edge closes", || fetch(&edge, "alice").status == 503);
             assert_eq!(fetch(&edge, "alice").code(), "ERR_RESTRICTIONS_STALE");
             assert_eq!(get(edge.metrics, "/readyz").status, 503);
@@ -217,7 +217,11 @@ fn an_edge_that_is_cut_off_closes_and_recovers_by_itself() {
             // Acknowledged while nobody can be told.
             let uid = format!("bob-{hangs}");
             call(&control, "DELETE", "/v3/users", json!({ "uidsToDeactivate": [uid] }));
-            if hangs { broker.signal("CONT") } else { broker.run() }
+            if hangs {
+                broker.signal("CONT")
+            } else {
+                broker.run()
+            }
             until_ready(&[&edge, &open]);
             for edge in [&edge, &open] {
                 eventually("it is in force", || fetch(edge, &uid).status == 403);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream;
 use mediagate::feed::nats::{NatsBroker, NatsFeed, NatsOptions};
 use mediagate::feed::wire::Position;
-use mediagate::feed::{Broker, BrokerError, FeedError, follow};
+use mediagate::feed::{Broker, BrokerError, FeedError, Following};
 use mediagate::gate::UidCase;
 use mediagate::metrics::Metrics;
 use mediagate::restrictions::{Change, Effect, Entry, RestrictionSet, Scope};
@@ -171,7 +171,10 @@ impl Node {
         let (following, counting) = (Arc::clone(&set), Arc::clone(&metrics));
         let task = tokio::spawn(async move {
             let applied = watch::Sender::new(0);
-            let ended = follow(feed, &following, |_| UidCase::Exact, &counting, &applied).await;
+            let (_never, resync) = tokio::sync::watch::channel(0);
+            let uid_case = |_: &str| UidCase::Exact;
+            let following = Following { set: &following, uid_case, metrics: &counting, applied: &applied, resync };
+            let ended = following.follow(feed).await;
             ended.expect_err("a feed ends with an error only")
         });
         Node { set, metrics, epoch, task }
