@@ -1,6 +1,5 @@
 //! What happens to servers: they die, come back without data or with old data, stand still, and forget.
 
-use std::future::Future;
 use std::time::Duration;
 
 use mediagate::feed::redis::{RedisBroker, RedisFeed};
@@ -8,11 +7,8 @@ use mediagate::feed::wire::Position;
 use mediagate::feed::{Broker, BrokerError};
 use mediagate::secret::Secret;
 
-use super::node::{Node, at, deactivated, entries, fill, lifted, metrics, relay};
+use super::node::{Node, at, beating, deactivated, entries, fill, lifted, metrics, relay};
 use crate::support::redis_server::{Disk, RedisServer};
-
-/// Ten times what a relay does, so that tests are quick.
-const BEAT: Duration = Duration::from_millis(100);
 
 #[tokio::test]
 async fn a_server_that_is_down_at_the_start_is_waited_for() {
@@ -100,20 +96,6 @@ async fn the_stream_keeps_about_as_many_entries_as_it_is_told() {
     }
     let length = server.command::<u64>(&["XLEN", "{mediagate}:changes"]).await;
     assert!((200..=400).contains(&length), "{length}");
-}
-
-/// Beats until `done`, as a relay does each second.
-async fn beating(broker: &mut RedisBroker, seq: u64, done: impl Future<Output = ()>) {
-    let beats = async {
-        loop {
-            broker.heartbeat(&at(seq)).await.unwrap();
-            tokio::time::sleep(BEAT).await;
-        }
-    };
-    tokio::select! {
-        () = done => {}
-        () = beats => {}
-    }
 }
 
 /// A server with the state at 5 on disk, and a node that has come to 8.
