@@ -281,7 +281,9 @@ async fn keys_of_somebody_else_are_left_alone() {
         assert!(fill(&mut broker, &at(3), &entries(0..3)).await.is_err(), "{key}");
         assert_eq!(server.command::<String>(&["GET", key]).await, "theirs");
         let mut node = Node::connect(&server).await;
-        node.quiet_until(|| server.has_client("exec")).await;
+        // The node asks again and again, on a new connection each time.
+        let asked = server.calls("exec").await;
+        node.quiet_until(async || server.calls("exec").await > asked + 1).await;
         server.command::<i64>(&["DEL", key]).await;
         fill(&mut broker, &at(3), &entries(0..3)).await.unwrap();
         node.until("loaded", |node| node.seq == Some(3)).await;
