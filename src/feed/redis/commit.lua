@@ -13,6 +13,8 @@ end
 if redis.call('HLEN', KEYS[3]) ~= tonumber(ARGV[7]) then
   return 'LOST'
 end
+-- What is no stream is not ours: an error, before anything is written.
+redis.call('XLEN', KEYS[2])
 -- A stream that takes no more, because somebody has written an entry with the last possible id, begins anew.
 local added = redis.pcall('XADD', KEYS[2], 'MAXLEN', '~', ARGV[8], '*', 'm', ARGV[9])
 if type(added) == 'table' and added.err then

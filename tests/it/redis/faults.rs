@@ -1,6 +1,5 @@
 //! What happens to servers: they die, come back without data or with old data, stand still, and forget.
 
-use std::future::Future;
 use std::time::Duration;
 
 use mediagate::feed::redis::{RedisBroker, RedisFeed};
@@ -8,11 +7,8 @@ use mediagate::feed::wire::Position;
 use mediagate::feed::{Broker, BrokerError};
 use mediagate::secret::Secret;
 
-use super::node::{Node, at, deactivated, entries, fill, lifted, metrics, relay};
+use super::node::{Node, at, beating, deactivated, entries, fill, lifted, metrics, relay};
 use crate::support::redis_server::{Disk, RedisServer};
-
-/// Ten times what a relay does, so that tests are quick.
-const BEAT: Duration = Duration::from_millis(100);
 
 #[tokio::test]
 async fn a_server_that_is_down_at_the_start_is_waited_for() {
@@ -100,20 +96,6 @@ async fn the_stream_keeps_about_as_many_entries_as_it_is_told() {
     }
     let length = server.command::<u64>(&["XLEN", "{mediagate}:changes"]).await;
     assert!((200..=400).contains(&length), "{length}");
-}
-
-/// Beats until `done`, as a relay does each second.
-async fn beating(broker: &mut RedisBroker, seq: u64, done: impl Future<Output = ()>) {
-    let beats = async {
-        loop {
-            broker.heartbeat(&at(seq)).await.unwrap();
-            tokio::time::sleep(BEAT).await;
-        }
-    };
-    tokio::select! {
-        () = done => {}
-        () = beats => {}
-    }
 }
 
 /// A server with the state at 5 on disk, and a node that has come to 8.
@@ -299,7 +281,9 @@ async fn keys_of_somebody_else_are_left_alone() {
         assert!(fill(&mut broker, &at(3), &entries(0..3)).await.is_err(), "{key}");
         assert_eq!(server.command::<String>(&["GET", key]).await, "theirs");
         let mut node = Node::connect(&server).await;
-        node.quiet_until(|| server.has_client("exec")).await;
+        // The node asks again and again, on a new connection each time.
+        let asked = server.calls("exec").await;
+        node.quiet_until(async || server.calls("exec").await > asked + 1).await;
         server.command::<i64>(&["DEL", key]).await;
         fill(&mut broker, &at(3), &entries(0..3)).await.unwrap();
         node.until("loaded", |node| node.seq == Some(3)).await;

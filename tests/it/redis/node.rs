@@ -62,6 +62,20 @@ pub(super) async fn fill(broker: &mut RedisBroker, at: &Position, entries: &[Ent
     tokio::join!(broker.refill(at, entries.len(), parts), sending).0
 }
 
+/// Beats until `done`, as a relay does each second and these tests more often.
+pub(super) async fn beating(broker: &mut RedisBroker, seq: u64, done: impl Future<Output = ()>) {
+    let beats = async {
+        loop {
+            broker.heartbeat(&at(seq)).await.expect("the broker stands there");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::select! {
+        () = done => {}
+        () = beats => {}
+    }
+}
+
 /// What a node has been told.
 pub(super) struct Node {
     feed: RedisFeed,
@@ -70,6 +84,8 @@ pub(super) struct Node {
     pub(super) seq: Option<u64>,
     pub(super) held: BTreeMap<String, (Scope, Effect)>,
     arriving: Option<BTreeMap<String, (Scope, Effect)>>,
+    /// States that have begun to arrive, and those that are complete.
+    pub(super) begun: usize,
     pub(super) loads: usize,
     pub(super) beats: usize,
     pub(super) largest_part: usize,
@@ -84,7 +100,7 @@ impl Node {
         let metrics = metrics();
         let feed = RedisFeed::connect(options, Arc::clone(&metrics)).await.expect("nothing that waiting cannot mend");
         let held = BTreeMap::new();
-        Node { feed, metrics, seq: None, held, arriving: None, loads: 0, beats: 0, largest_part: 0 }
+        Node { feed, metrics, seq: None, held, arriving: None, begun: 0, loads: 0, beats: 0, largest_part: 0 }
     }
 
     /// Takes events until `condition` holds.
@@ -113,7 +129,10 @@ impl Node {
     fn take(&mut self, event: Event) {
         match event {
             Event::Snapshot { .. } => panic!("a state in one event"),
-            Event::SnapshotBegins { .. } => self.arriving = Some(BTreeMap::new()),
+            Event::SnapshotBegins { .. } => {
+                self.arriving = Some(BTreeMap::new());
+                self.begun += 1;
+            }
             Event::SnapshotPart(entries) => {
                 self.largest_part = self.largest_part.max(entries.len());
                 let arriving = self.arriving.as_mut().expect("a part of a state that has begun");

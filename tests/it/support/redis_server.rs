@@ -167,6 +167,13 @@ impl RedisServer {
         clients.contains(&format!(" cmd={command} "))
     }
 
+    /// How often a command was called, whatever became of it.
+    pub async fn calls(&self, command: &str) -> u64 {
+        let stats: String = self.command(&["INFO", "commandstats"]).await;
+        let calls = stats.split_once(&format!("cmdstat_{command}:calls=")).and_then(|(_, rest)| rest.split_once(','));
+        calls.map_or(0, |(calls, _)| calls.parse().expect("a number"))
+    }
+
     /// Waits for a client whose last command was this.
     pub async fn wait_for_client(&self, command: &str) {
         self.eventually(command, async || self.has_client(command).await).await;
