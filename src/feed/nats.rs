@@ -28,8 +28,8 @@
 //! 4. each later change, with a `seq` that grows, and at least once a second a heartbeat with the newest `seq`.
 //!
 //! Each with `Nats-Expected-Last-Sequence`, where two writers may meet. Nodes load what comes after the marker up to a
-//! heartbeat; a `seq` above the heartbeat's is of no source and passed over. The header `Mediagate-Messages` of a
-//! heartbeat, if there is one, is how many messages the stream holds at least: with fewer, some were lost, and nobody
+//! heartbeat; a `seq` above the heartbeat's is of no source and passed over. A heartbeat may have a header
+//! `Mediagate-Subjects`: of so many subjects at least the stream has a message. With fewer, some were lost, and nobody
 //! loads it before it is written anew.
 //!
 //! # Rights
@@ -64,14 +64,14 @@ use crate::restrictions::Event;
 use link::Link;
 use reader::{Numbered, Reader};
 
-/// A heartbeat's header: how many messages the stream holds at least.
-const MESSAGES_HEADER: &str = "Mediagate-Messages";
+/// A heartbeat's header: of how many subjects the stream has a message at least.
+const SUBJECTS_HEADER: &str = "Mediagate-Subjects";
 
 /// Events that wait to be taken; above that, reading waits.
 const CAPACITY: usize = 64;
 
-fn kept_messages(headers: &HeaderMap) -> u64 {
-    headers.get(MESSAGES_HEADER).and_then(|count| count.as_str().parse().ok()).unwrap_or(0)
+fn kept_subjects(headers: &HeaderMap) -> u64 {
+    headers.get(SUBJECTS_HEADER).and_then(|count| count.as_str().parse().ok()).unwrap_or(0)
 }
 
 /// A NATS JetStream as a node reads it. See [the module](self) for what is in it.

@@ -5,6 +5,7 @@
 //! sequence that it expects. A relay that has just started knows no id; its first message goes by sequence alone.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
@@ -12,17 +13,26 @@ use async_nats::jetstream::stream::Info;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::link::{Link, MAX_IN_FLIGHT};
+use super::link::{Link, MAX_IN_FLIGHT, random_name};
 use super::options::NatsOptions;
 use super::settings;
 use super::subjects::Said;
-use super::{MESSAGES_HEADER, kept_messages};
+use super::{SUBJECTS_HEADER, kept_subjects};
 use crate::feed::wire::{self, Message, Position};
 use crate::feed::{Broker, BrokerError};
 use crate::restrictions::{Change, Entry};
 
 /// How often a stream is looked at again that changes while it is looked at.
 const LOOKS: usize = 5;
+
+/// A relay that has begun to write a state and then nothing for so long has died over it.
+const STALLED: Duration = Duration::from_secs(2);
+
+/// How long another relay is waited for that is writing a state.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is looked at meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A NATS JetStream as the relay writes it. See [the module](super) for what is written where.
 pub struct NatsBroker {
@@ -46,8 +56,8 @@ struct Chain {
     last: u64,
     /// The id of its last message, when that is one of ours.
     id: Option<String>,
-    /// It holds at least so many messages.
-    messages: u64,
+    /// It has at least so many subjects.
+    subjects: u64,
 }
 
 impl std::fmt::Debug for NatsBroker {
@@ -65,9 +75,7 @@ impl NatsBroker {
     /// [`BrokerError::Refused`] when the server does not accept us, [`BrokerError::Failed`] when the options make no
     /// sense.
     pub async fn connect(options: &NatsOptions) -> Result<NatsBroker, BrokerError> {
-        let mut random = [0; 8];
-        aws_lc_rs::rand::fill(&mut random).map_err(|_| BrokerError::Failed("no randomness".to_owned()))?;
-        let name = format!("{:016x}", u64::from_ne_bytes(random));
+        let name = random_name()?;
         Ok(NatsBroker { link: Link::open(options).await?, replicas: options.replicas, chain: None, name, ids: 0 })
     }
 
@@ -83,11 +91,11 @@ impl NatsBroker {
 
     /// Looks up where the stream stands; `Err(Moved)` when it changes meanwhile.
     async fn look(&self) -> Result<Option<Chain>, BrokerError> {
-        // In this order: the heartbeat says how many messages there were at its time, and they only become more.
+        // In this order: the heartbeat says how many subjects there were at its time, and they only become more.
         let heartbeat = self.link.newest(&self.link.subjects.heartbeat).await?;
         let info = self.stream().await?;
         let Some(heartbeat) = heartbeat else { return Ok(None) };
-        if info.state.messages == 0 {
+        if info.state.subjects_count == 0 {
             return Ok(None);
         }
         let last = self.link.message(info.state.last_sequence).await?.ok_or(BrokerError::Moved)?;
@@ -106,7 +114,7 @@ impl NatsBroker {
             Said::Marker { .. } | Said::Nothing => return Ok(None),
         };
         let is_whole = heartbeat.sequence > first.sequence
-            && info.state.messages >= kept_messages(&heartbeat.headers)
+            && info.state.subjects_count >= kept_subjects(&heartbeat.headers)
             && [&beat.source, &at.source].into_iter().all(|source| *source == begun.source)
             && at.seq >= begun.seq;
         Ok(is_whole.then_some(Chain {
@@ -114,8 +122,19 @@ impl NatsBroker {
             marker: first.sequence,
             last: info.state.last_sequence,
             id: None,
-            messages: info.state.messages,
+            subjects: info.state.subjects_count,
         }))
+    }
+
+    /// The stream's last sequence when a relay has begun to write a state and not come to the end of it.
+    async fn being_written(&self) -> Result<Option<u64>, BrokerError> {
+        let Some(marker) = self.link.newest(&self.link.subjects.snapshot).await? else { return Ok(None) };
+        let heartbeat = self.link.newest(&self.link.subjects.heartbeat).await?;
+        let has_ended = heartbeat.is_some_and(|heartbeat| heartbeat.sequence > marker.sequence);
+        let state = self.link.info().await?.map(|info| info.state);
+        // What comes before the marker is still to be purged, then.
+        let is_open = |first: u64| !has_ended || first < marker.sequence;
+        Ok(state.filter(|state| is_open(state.first_sequence)).map(|state| state.last_sequence))
     }
 
     /// Takes the chain out, looked up when it was not known, if it stands at `at`. It is put back after a success.
@@ -132,7 +151,7 @@ impl NatsBroker {
         chain: &mut Chain,
         subject: String,
         message: &Message,
-        messages: Option<u64>,
+        subjects: Option<u64>,
     ) -> Result<Sent, BrokerError> {
         self.ids += 1;
         let id = format!("{}.{}", self.name, self.ids);
@@ -143,8 +162,8 @@ impl NatsBroker {
         if let Some(before) = &chain.id {
             publish = publish.expected_last_message_id(before);
         }
-        if let Some(messages) = messages {
-            publish = publish.header(MESSAGES_HEADER, messages.to_string().as_str());
+        if let Some(subjects) = subjects {
+            publish = publish.header(SUBJECTS_HEADER, subjects.to_string().as_str());
         }
         let ack = self.link.context.send_publish(subject, publish).await.map_err(|error| failed_publish(&error))?;
         chain.last += 1;
@@ -158,9 +177,9 @@ impl NatsBroker {
         chain: &mut Chain,
         subject: String,
         message: &Message,
-        messages: Option<u64>,
+        subjects: Option<u64>,
     ) -> Result<(), BrokerError> {
-        let sent = self.send(chain, subject, message, messages).await?;
+        let sent = self.send(chain, subject, message, subjects).await?;
         let link = self.link.clone();
         link.permitted(sent.kept()).await
     }
@@ -220,17 +239,32 @@ fn failed_publish(error: &PublishError) -> BrokerError {
 impl Broker for NatsBroker {
     async fn position(&mut self) -> Result<Option<Position>, BrokerError> {
         self.chain = None;
-        for _ in 0..LOOKS {
+        let begun = Instant::now();
+        let mut newest = (0, begun);
+        let mut moved = 0;
+        while begun.elapsed() < PATIENCE && moved < LOOKS {
             match self.look().await {
-                Err(BrokerError::Moved) => {}
+                Err(BrokerError::Moved) => moved += 1,
                 Err(error) => return Err(error),
-                Ok(chain) => {
-                    self.chain = chain;
-                    return Ok(self.chain.as_ref().map(|chain| chain.at.clone()));
+                Ok(Some(chain)) => {
+                    let at = chain.at.clone();
+                    self.chain = Some(chain);
+                    return Ok(Some(at));
                 }
+                // Two relays that both want to write the state would keep each other from its end.
+                Ok(None) => match self.being_written().await? {
+                    None => return Ok(None),
+                    Some(last) if last == newest.0 && newest.1.elapsed() >= STALLED => return Ok(None),
+                    Some(last) => {
+                        if last != newest.0 {
+                            newest = (last, Instant::now());
+                        }
+                        tokio::time::sleep(LOOK_EVERY).await;
+                    }
+                },
             }
         }
-        Err(BrokerError::Failed("the stream changes all the time".to_owned()))
+        Err(BrokerError::Failed("another relay is writing".to_owned()))
     }
 
     async fn publish(&mut self, after: &Position, changes: &[Change]) -> Result<(), BrokerError> {
@@ -258,13 +292,15 @@ impl Broker for NatsBroker {
         let mut chain = self.standing(at).await?;
         let info = self.link.info().await?.ok_or(BrokerError::Moved)?;
         let state = &info.state;
-        if state.first_sequence != chain.marker || state.last_sequence != chain.last || state.messages < chain.messages
+        if state.first_sequence != chain.marker
+            || state.last_sequence != chain.last
+            || state.subjects_count < chain.subjects
         {
             return Err(BrokerError::Moved);
         }
-        chain.messages = state.messages;
+        chain.subjects = state.subjects_count;
         let subject = self.link.subjects.heartbeat.clone();
-        self.put(&mut chain, subject, &Message::Heartbeat(at.clone()), Some(state.messages)).await?;
+        self.put(&mut chain, subject, &Message::Heartbeat(at.clone()), Some(state.subjects_count)).await?;
         self.chain = Some(chain);
         Ok(())
     }
@@ -278,7 +314,7 @@ impl Broker for NatsBroker {
         self.chain = None;
         let info = self.stream().await?;
         let last = info.state.last_sequence;
-        let mut chain = Chain { at: at.clone(), marker: last + 1, last, id: None, messages: 0 };
+        let mut chain = Chain { at: at.clone(), marker: last + 1, last, id: None, subjects: 0 };
         let subject = self.link.subjects.snapshot.clone();
         let marker = Message::Snapshot { at: at.clone(), entries: expected as u64 };
         self.put(&mut chain, subject, &marker, None).await?;

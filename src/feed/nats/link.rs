@@ -8,7 +8,7 @@ use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::response::Response;
 use async_nats::jetstream::stream::{Info, RawMessageBuilder, RawMessageErrorKind, Stream};
 use async_nats::jetstream::{self, Context, ErrorCode};
-use async_nats::{Client, ConnectErrorKind, Event, ServerError};
+use async_nats::{Client, ConnectError, ConnectErrorKind, Event, ServerError};
 use tokio::sync::watch;
 
 use super::options::{NatsOptions, REQUEST_TIMEOUT};
@@ -69,7 +69,7 @@ impl Link {
                 ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
                     return Err(BrokerError::Refused("wrong or missing credentials".to_owned()));
                 }
-                ConnectErrorKind::Tls => return Err(BrokerError::Refused(error.to_string())),
+                _ if is_not_believed(&error) => return Err(BrokerError::Refused(error.to_string())),
                 _ => {
                     log::warn!("nats: no server can be reached, waiting for one: {error}");
                     let connect = connect()?.retry_on_initial_connect();
@@ -159,6 +159,26 @@ impl Link {
         };
         self.permitted(request).await
     }
+}
+
+/// Whether a server was reached whose certificate does not hold.
+fn is_not_believed(error: &ConnectError) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        if let Some(rustls::Error::InvalidCertificate(_)) = inner.and_then(|inner| inner.downcast_ref()) {
+            return true;
+        }
+        source = error.source();
+    }
+    false
+}
+
+/// A name that nobody else has.
+pub(super) fn random_name() -> Result<String, BrokerError> {
+    let mut random = [0; 8];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| BrokerError::Failed("no randomness".to_owned()))?;
+    Ok(format!("{:016x}", u64::from_ne_bytes(random)))
 }
 
 fn note(health: &watch::Sender<Health>, event: &Event, reports: &str) {

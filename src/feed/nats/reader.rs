@@ -8,8 +8,8 @@ use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
 use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 
-use super::kept_messages;
-use super::link::{Link, Throttle};
+use super::kept_subjects;
+use super::link::{Link, Throttle, random_name};
 use super::progress::{Next, Outcome, Progress};
 use super::subjects::Said;
 use crate::feed::wire::WireError;
@@ -57,8 +57,18 @@ struct Memory {
     progress: Progress,
     /// When the stream was made, in nanoseconds since 1970: a stream of the same name may be another.
     created: Option<i128>,
+    /// The newest change or marker taken in.
+    anchor: Option<Anchor>,
     reload: u64,
     unreadable: Throttle,
+}
+
+/// A message by which a stream is known again: one that has lost its end and grown anew has another one there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Anchor {
+    sequence: u64,
+    /// When it was written, in nanoseconds since 1970.
+    written: i128,
 }
 
 /// Why a session has ended.
@@ -84,6 +94,7 @@ impl Reader {
         let mut memory = Memory {
             progress: Progress::default(),
             created: None,
+            anchor: None,
             reload: *self.reload.borrow_and_update(),
             unreadable: Throttle::new(LOG_EVERY),
         };
@@ -147,22 +158,26 @@ impl Reader {
                 Some(Err(error)) => return Err(Ended::Lost(error.to_string())),
                 None => return Err(Ended::Lost("the consumer has ended".to_owned())),
             };
-            let (sequence, pending) = {
+            let (at, pending) = {
                 let info = message.info().map_err(|error| Ended::Lost(error.to_string()))?;
                 if info.consumer_sequence != expected {
                     return Err(Ended::Lost("a message is missing".to_owned()));
                 }
-                (info.stream_sequence, info.pending)
+                let written = info.published.unix_timestamp_nanos();
+                (Anchor { sequence: info.stream_sequence, written }, info.pending)
             };
             expected += 1;
             let said = self.read(&message, memory);
-            self.handle(memory, sequence, pending, said).await?;
+            if matches!(said, Said::Change { .. } | Said::Marker { .. }) {
+                memory.anchor = Some(at);
+            }
+            self.handle(memory, at.sequence, pending, said).await?;
         }
     }
 
     /// Finds out whether to go on or to begin anew, and makes a consumer for it.
     async fn open(&self, memory: &mut Memory) -> Result<Consumer<pull::Config>, Ended> {
-        // In this order: the heartbeat says how many messages there were at its time, and they only become more.
+        // In this order: the heartbeat says how many subjects there were at its time, and they only become more.
         let heartbeat = self.link.newest(&self.link.subjects.heartbeat).await?;
         let Some(info) = self.link.info().await? else { return Err(Ended::Incomplete("there is no stream")) };
         let marker = self.link.newest(&self.link.subjects.snapshot).await?;
@@ -172,14 +187,15 @@ impl Reader {
         if heartbeat.sequence < marker.sequence {
             return Err(Ended::Incomplete("a state is being published"));
         }
-        if info.state.messages < kept_messages(&heartbeat.headers) {
+        if info.state.subjects_count < kept_subjects(&heartbeat.headers) {
             return Err(Ended::Incomplete("messages are missing"));
         }
         let created = info.created.unix_timestamp_nanos();
-        let progress = &mut memory.progress;
         let is_same = memory.created == Some(created)
-            && progress.marker() == marker.sequence
-            && info.state.last_sequence >= progress.seen();
+            && memory.progress.marker() == marker.sequence
+            && info.state.last_sequence >= memory.progress.seen()
+            && self.is_anchored(memory).await?;
+        let progress = &mut memory.progress;
         if !is_same {
             progress.restart();
         }
@@ -192,14 +208,24 @@ impl Reader {
             };
             // The heartbeat has been seen, so there is more to come.
             progress.take(marker.sequence, 1, said, &mut out);
+            let written = marker.time.unix_timestamp_nanos();
+            memory.anchor = Some(Anchor { sequence: marker.sequence, written });
         }
         if let Ok(Said::Heartbeat(at)) = self.link.subjects.read(&heartbeat.subject, &heartbeat.payload) {
             // What it covers need not be held back.
             progress.heard(heartbeat.sequence, &at, &mut out);
         }
-        let start = progress.seen() + 1;
+        // What came after the anchor was heartbeats: there may be something else now.
+        let start = memory.anchor.map_or(progress.seen(), |anchor| anchor.sequence) + 1;
         self.deliver(memory.reload, out).await?;
         Ok(consumer(&self.link, start).await?)
+    }
+
+    /// Whether the stream has what it had where we last took in something. What was superseded since tells nothing.
+    async fn is_anchored(&self, memory: &Memory) -> Result<bool, Ended> {
+        let Some(anchor) = memory.anchor else { return Ok(true) };
+        let message = self.link.message(anchor.sequence).await?;
+        Ok(message.is_none_or(|message| message.time.unix_timestamp_nanos() == anchor.written))
     }
 
     fn read(&self, message: &Message, memory: &mut Memory) -> Said {
@@ -269,6 +295,8 @@ impl Reader {
 /// Makes a consumer that begins at `start`. Ours alone, and gone soon after we are.
 pub(super) async fn consumer(link: &Link, start: u64) -> Result<Consumer<pull::Config>, BrokerError> {
     let config = pull::Config {
+        // Named, so that the right to make it can be given for this stream alone.
+        name: Some(format!("mediagate-{}", random_name()?)),
         deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: start },
         ack_policy: AckPolicy::None,
         inactive_threshold: INACTIVE,

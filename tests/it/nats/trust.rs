@@ -11,7 +11,7 @@ use mediagate::metrics::Metrics;
 use mediagate::restrictions::{Change, Effect};
 use mediagate::secret::Secret;
 
-use super::harness::{Node, Outsider, Source, state_name, until, user};
+use super::harness::{Node, Outsider, Relay, Source, state_name, until, user};
 use crate::support::nats_server::NatsServer;
 
 #[tokio::test]
@@ -114,7 +114,7 @@ async fn missing_rights_are_an_error_at_start() {
     // What the documentation lists is enough.
     let mut source = Source::new("db1");
     source.deactivate("alice");
-    super::harness::Relay { broker }.catch_up(&source).await;
+    Relay { broker }.catch_up(&source).await;
     let node = Node::with(&options("node")).await;
     until("loaded", || node.equals(&source)).await;
 }
@@ -220,7 +220,7 @@ async fn a_server_with_tls_is_believed_with_its_authority_only() {
     let mut source = Source::new("db1");
     source.deactivate("alice");
     let broker = NatsBroker::connect(&options).await.expect("believed");
-    super::harness::Relay { broker }.catch_up(&source).await;
+    Relay { broker }.catch_up(&source).await;
     let node = Node::with(&options).await;
     until("loaded", || node.equals(&source)).await;
 

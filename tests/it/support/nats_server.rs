@@ -1,5 +1,6 @@
 //! A real `nats-server` with JetStream.
 
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -61,16 +62,27 @@ impl NatsServer {
 
     /// Starts it.
     pub fn run(&mut self) {
-        let child = Command::new(program())
-            .args(["-js", "-a", "127.0.0.1", "-p", &self.port.to_string(), "-sd"])
+        let name = format!("server-{}-{}", std::process::id(), self.port);
+        eventually("nats-server listens", || {
+            let mut child = self.child.take().unwrap_or_else(|| self.spawn(&name));
+            if child.try_wait().expect("a status").is_some() {
+                // Somebody had the port for a moment.
+                return false;
+            }
+            self.child = Some(child);
+            is_greeted_by(&name, self.port)
+        });
+    }
+
+    fn spawn(&self, name: &str) -> Child {
+        Command::new(program())
+            .args(["-js", "-a", "127.0.0.1", "-p", &self.port.to_string(), "-n", name, "-sd"])
             .arg(self.data())
             .args(&self.more)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .expect("nats-server runs: see tests/servers/requirements.txt");
-        self.child = Some(child);
-        eventually("nats-server listens", || TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok());
+            .expect("nats-server runs: see tests/servers/requirements.txt")
     }
 
     /// Ends it as a crash would.
@@ -110,6 +122,13 @@ impl Drop for NatsServer {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Whether the server at `port` is the one called `name`: it says so at once, also before TLS.
+fn is_greeted_by(name: &str, port: u16) -> bool {
+    let Ok(stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { return false };
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).is_ok() && line.contains(&format!("\"{name}\""))
 }
 
 /// The server that the tests' requirements bring, or the one that is installed.
