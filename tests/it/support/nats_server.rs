@@ -62,7 +62,8 @@ impl NatsServer {
 
     /// Starts it.
     pub fn run(&mut self) {
-        let name = format!("server-{}-{}", std::process::id(), self.port);
+        // No other has the same folder.
+        let name = self.dir.path().file_name().expect("a name").to_string_lossy().into_owned();
         eventually("nats-server listens", || {
             let mut child = self.child.take().unwrap_or_else(|| self.spawn(&name));
             if child.try_wait().expect("a status").is_some() {
