@@ -222,8 +222,8 @@ async fn spawn_relay(source: &Source, store: &Store) -> Vec<tokio::task::JoinHan
     }
     let (store, times) = (store.clone(), RelayTimes::default());
     vec![match Writer::connect(source).await {
-        Writer::Redis(broker) => tokio::spawn(async move { relay(store, broker, "bench", times).await }),
-        Writer::Nats(broker) => tokio::spawn(async move { relay(store, broker, "bench", times).await }),
+        Writer::Redis(broker) => tokio::spawn(async move { relay(store, *broker, "bench", times).await }),
+        Writer::Nats(broker) => tokio::spawn(async move { relay(store, *broker, "bench", times).await }),
     }]
 }
 

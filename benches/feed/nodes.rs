@@ -111,8 +111,8 @@ pub(crate) struct Published {
 
 /// The writing side of a broker.
 pub(crate) enum Writer {
-    Redis(RedisBroker),
-    Nats(NatsBroker),
+    Redis(Box<RedisBroker>),
+    Nats(Box<NatsBroker>),
 }
 
 impl Writer {
@@ -120,10 +120,12 @@ impl Writer {
         match source {
             Source::Local(_) => panic!("a store has no broker"),
             Source::Redis(url) => {
-                Writer::Redis(RedisBroker::new(&RedisOptions::parse(url).expect("a URL")).expect("a broker"))
+                let broker = RedisBroker::new(&RedisOptions::parse(url).expect("a URL")).expect("a broker");
+                Writer::Redis(Box::new(broker))
             }
             Source::Nats(url) => {
-                Writer::Nats(NatsBroker::connect(&NatsOptions::parse(url).expect("a URL")).await.expect("a broker"))
+                let broker = NatsBroker::connect(&NatsOptions::parse(url).expect("a URL")).await.expect("a broker");
+                Writer::Nats(Box::new(broker))
             }
         }
     }
