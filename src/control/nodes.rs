@@ -121,7 +121,9 @@ impl Nodes {
         let acquainted = tokio::time::Instant::from_std(self.listening_since) + ACQUAINTED_AFTER;
         loop {
             let missing = self.missing(source, seq, since, Instant::now(), &mut have);
-            let waits_until = if missing.is_empty() { deadline.min(acquainted) } else { deadline };
+            // That nobody is there says nothing: somebody may be late.
+            let is_known = missing.is_empty() && !have.is_empty();
+            let waits_until = if is_known { deadline.min(acquainted) } else { deadline };
             if tokio::time::Instant::now() < waits_until {
                 // Whether something was reported or the time is over, there is another look.
                 let _ = tokio::time::timeout_at(waits_until, reported.changed()).await;
