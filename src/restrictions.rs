@@ -5,6 +5,7 @@
 
 mod change;
 mod tables;
+pub mod wire;
 
 use std::collections::HashMap;
 use std::hash::Hasher;
@@ -29,7 +30,7 @@ const MAX_UNSETTLED: usize = 1 << 20;
 const MAX_AHEAD: u64 = 1 << 24;
 
 /// Entries that room is made for before they come, whatever a source announces.
-const MAX_EXPECTED: usize = 1 << 25;
+const MAX_EXPECTED: usize = 1 << 24;
 
 /// Whom a token speaks for, ready to be looked up: what an admitted request keeps to be checked again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

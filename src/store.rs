@@ -6,7 +6,9 @@
 
 mod error;
 mod location;
+mod rows;
 mod schema;
+mod snapshot;
 mod write;
 
 use std::fs::OpenOptions;
@@ -15,20 +17,21 @@ use std::path::Path;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::postgres::PgListener;
-use sqlx::{AnyConnection, AnyPool, Connection, Row};
+use sqlx::{AnyConnection, AnyPool, Connection};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use error::StoreError;
 use location::Dialect;
 pub use location::Location;
+use rows::{row_change, row_scope};
 pub(crate) use schema::random_id;
+pub use snapshot::Snapshot;
 
 use crate::feed::Backoff;
-use crate::restrictions::{Change, Effect, Entry, Scope, ScopeKind};
+use crate::restrictions::{Change, Effect, Scope};
 
 /// Connections to the database: one writes, the others read beside it.
 const CONNECTIONS: u32 = 4;
@@ -39,12 +42,6 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Calls that may wait for the writer.
 const WAITING_CALLS: usize = 1024;
 
-/// Changes that one transaction makes at most, unless one call wants more.
-const BATCH: usize = 4000;
-
-/// Entries in one part of a state.
-const PART: usize = 4096;
-
 /// The store. Clones share it.
 #[derive(Debug, Clone)]
 pub struct Store(Arc<Inner>);
@@ -53,7 +50,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     location: Location,
     pool: AnyPool,
-    calls: mpsc::Sender<Call>,
+    calls: mpsc::Sender<write::Call>,
     /// Steps on when something may have been committed, here or by another process that can tell.
     changed: watch::Sender<u64>,
     tasks: Vec<JoinHandle<()>>,
@@ -115,11 +112,6 @@ pub enum Changes {
     Gone,
 }
 
-struct Call {
-    wanted: Vec<Wanted>,
-    answer: oneshot::Sender<Result<Vec<Option<Change>>, Arc<StoreError>>>,
-}
-
 impl Store {
     /// Opens the store, makes what is missing and brings it to this version's schema. A new file is for its owner's
     /// eyes only.
@@ -152,7 +144,7 @@ impl Store {
             .connect_lazy_with(options);
         let (calls, waiting) = mpsc::channel(WAITING_CALLS);
         let (changed, _) = watch::channel(0);
-        let mut tasks = vec![tokio::spawn(write_calls(pool.clone(), location.clone(), waiting, changed.clone()))];
+        let mut tasks = vec![tokio::spawn(write::answer(pool.clone(), location.clone(), waiting, changed.clone()))];
         if dialect == Dialect::Postgres {
             tasks.push(tokio::spawn(listen(location.url(), changed.clone())));
         }
@@ -235,26 +227,7 @@ impl Store {
     ///
     /// When the database fails.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let (begin, begun) = oneshot::channel();
-        let (sender, parts) = mpsc::channel(2);
-        let (pool, location) = (self.0.pool.clone(), self.0.location.clone());
-        tokio::spawn(async move {
-            if let Err(error) = read_state(&pool, location.dialect(), begin, &sender).await {
-                let _ = sender.send(Err(StoreError::new(&location, &error))).await;
-            }
-        });
-        let mut snapshot =
-            Snapshot { source: String::new(), seq: 0, expected: 0, parts, location: self.0.location.clone() };
-        match begun.await {
-            Ok((source, seq, expected)) => {
-                (snapshot.source, snapshot.seq, snapshot.expected) = (source, seq, expected);
-                Ok(snapshot)
-            }
-            Err(_) => match snapshot.next().await {
-                Err(error) => Err(error),
-                Ok(_) => Err(snapshot.broken_off()),
-            },
-        }
+        Snapshot::begin(self.0.pool.clone(), self.0.location.clone()).await
     }
 
     /// Returns the newest `seq` and every restriction in force at that `seq`: for small states.
@@ -284,7 +257,7 @@ impl Store {
             let store = self.0.location.to_string();
             Arc::new(StoreError::Failed { store, cause: "its writer has stopped".to_owned() })
         };
-        self.0.calls.send(Call { wanted, answer }).await.map_err(|_| stopped())?;
+        self.0.calls.send(write::Call { wanted, answer }).await.map_err(|_| stopped())?;
         answered.await.map_err(|_| stopped())?
     }
 
@@ -333,37 +306,6 @@ impl Store {
     }
 }
 
-/// A state that is being read.
-#[derive(Debug)]
-pub struct Snapshot {
-    /// The store's name.
-    pub source: String,
-    /// The newest change in it.
-    pub seq: u64,
-    /// How many entries it has.
-    pub expected: usize,
-    parts: mpsc::Receiver<Result<Option<Vec<Entry>>, StoreError>>,
-    location: Location,
-}
-
-impl Snapshot {
-    /// Returns the next part; `None` when the state is complete. Cancel-safe.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails: what came so far is not the state.
-    pub async fn next(&mut self) -> Result<Option<Vec<Entry>>, StoreError> {
-        match self.parts.recv().await {
-            Some(part) => part,
-            None => Err(self.broken_off()),
-        }
-    }
-
-    fn broken_off(&self) -> StoreError {
-        StoreError::Failed { store: self.location.to_string(), cause: "reading the state broke off".to_owned() }
-    }
-}
-
 /// Makes the file, for its owner's eyes only: SQLite gives its two side files the permissions of this one.
 fn touch(path: &Path) -> std::io::Result<()> {
     OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
@@ -396,45 +338,6 @@ async fn check(connection: &mut AnyConnection, location: &Location) -> Result<()
     Err(StoreError::Damaged { store: location.to_string(), reason })
 }
 
-/// Answers calls until there is nobody left to call, as many as wait in one transaction.
-async fn write_calls(
-    pool: AnyPool,
-    location: Location,
-    mut waiting: mpsc::Receiver<Call>,
-    changed: watch::Sender<u64>,
-) {
-    while let Some(first) = waiting.recv().await {
-        let mut answers = vec![first.answer];
-        let mut count = first.wanted.len();
-        let mut calls = vec![first.wanted];
-        while count < BATCH
-            && let Ok(call) = waiting.try_recv()
-        {
-            count += call.wanted.len();
-            calls.push(call.wanted);
-            answers.push(call.answer);
-        }
-        let committed = match pool.acquire().await {
-            Ok(mut connection) => write::commit(&mut connection, &location, &calls).await,
-            Err(error) => Err(StoreError::new(&location, &error)),
-        };
-        match committed {
-            Ok(changes) => {
-                changed.send_modify(|times| *times += 1);
-                for (answer, changes) in answers.into_iter().zip(changes) {
-                    let _ = answer.send(Ok(changes));
-                }
-            }
-            Err(error) => {
-                let error = Arc::new(error);
-                for answer in answers {
-                    let _ = answer.send(Err(Arc::clone(&error)));
-                }
-            }
-        }
-    }
-}
-
 /// Hears of other processes' commits, from PostgreSQL. Steps on after a reconnect too: something may have been missed.
 async fn listen(url: String, changed: watch::Sender<u64>) {
     let mut backoff = Backoff::default();
@@ -455,75 +358,6 @@ async fn listen(url: String, changed: watch::Sender<u64>) {
         }
         backoff.pause().await;
     }
-}
-
-async fn read_state(
-    pool: &AnyPool,
-    dialect: Dialect,
-    begin: oneshot::Sender<(String, u64, usize)>,
-    parts: &mpsc::Sender<Result<Option<Vec<Entry>>, StoreError>>,
-) -> Result<(), sqlx::Error> {
-    let mut connection = pool.acquire().await?;
-    // One transaction, so that all of it is of one moment.
-    let mut transaction = connection.begin_with(dialect.begin_read()).await?;
-    let seq: i64 = sqlx::query_scalar("SELECT seq FROM counter").fetch_one(&mut *transaction).await?;
-    let count: i64 = sqlx::query_scalar("SELECT count(*) FROM restrictions").fetch_one(&mut *transaction).await?;
-    let source: String = sqlx::query_scalar("SELECT id FROM source").fetch_one(&mut *transaction).await?;
-    if begin.send((source, seq as u64, usize::try_from(count).unwrap_or(0))).is_err() {
-        return Ok(());
-    }
-    let mut rows =
-        sqlx::query("SELECT app, scope, id, effect, issued_before FROM restrictions").fetch(&mut *transaction);
-    let mut part = Vec::with_capacity(PART);
-    while let Some(row) = rows.try_next().await? {
-        let (scope, effect) = row_scope(&row)?;
-        part.push(Entry { scope, effect, in_force: true });
-        if part.len() == PART
-            && parts.send(Ok(Some(std::mem::replace(&mut part, Vec::with_capacity(PART))))).await.is_err()
-        {
-            return Ok(());
-        }
-    }
-    drop(rows);
-    transaction.commit().await?;
-    let _ = parts.send(Ok(Some(part))).await;
-    let _ = parts.send(Ok(None)).await;
-    Ok(())
-}
-
-/// App, kind and name of a scope, as columns have them.
-fn parts_of(scope: &Scope) -> (&str, &'static str, &str) {
-    let (app, id) = scope.parts();
-    (app, scope.kind().label(), id)
-}
-
-/// Reads one row; a label that this version does not know is an error, never a row left out.
-fn row_scope(row: &AnyRow) -> Result<(Scope, Effect), sqlx::Error> {
-    let (app, id): (String, String) = (row.try_get("app")?, row.try_get("id")?);
-    let label: &str = row.try_get("scope")?;
-    let kind = ScopeKind::ALL.into_iter().find(|kind| kind.label() == label);
-    let scope = match kind.ok_or_else(|| unknown("scope", label))? {
-        ScopeKind::App => Scope::App { app },
-        ScopeKind::User => Scope::User { app, uid: id },
-        ScopeKind::Session => Scope::Session { app, sid: id },
-        ScopeKind::Token => Scope::Token { app, jti: id },
-    };
-    let effect = match row.try_get("effect")? {
-        "deactivated" => Effect::Deactivated,
-        "issued_before" => Effect::IssuedBefore { before: row.try_get::<i64, _>("issued_before")? as u64 },
-        label => return Err(unknown("effect", label)),
-    };
-    Ok((scope, effect))
-}
-
-fn row_change(row: &AnyRow) -> Result<Change, sqlx::Error> {
-    let (scope, effect) = row_scope(row)?;
-    let in_force = row.try_get::<i64, _>("in_force")? != 0;
-    Ok(Change { seq: row.try_get::<i64, _>("seq")? as u64, scope, effect, in_force })
-}
-
-fn unknown(column: &str, label: &str) -> sqlx::Error {
-    sqlx::Error::Decode(format!("unknown {column} {label:?}").into())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Changes as a feed may send them: any JSON, in any order, over and over.
+//! Messages as a broker may hold them: any bytes, in any order, over and over.
 //!
 //! Nothing may panic; a change says in `Applied` what became of it, and a check says the same right after.
 #![no_main]
@@ -6,7 +6,8 @@
 use std::time::Instant;
 
 use libfuzzer_sys::fuzz_target;
-use mediagate::restrictions::{Applied, Change, Effect, Event, RestrictionSet, Scope};
+use mediagate::restrictions::wire::{self, Message};
+use mediagate::restrictions::{Applied, Effect, Event, RestrictionSet, Scope};
 
 fuzz_target!(|input: &[u8]| {
     let now = Instant::now();
@@ -14,10 +15,24 @@ fuzz_target!(|input: &[u8]| {
     set.apply(Event::Snapshot { seq: 0, entries: Vec::new() }, now);
 
     for line in input.split(|byte| *byte == b'\n') {
-        let Ok(change) = serde_json::from_slice::<Change>(line) else { continue };
+        if let Ok(report) = wire::decode_report(line) {
+            assert_eq!(wire::decode_report(&wire::encode_report(&report)), Ok(report));
+        }
+        let Ok(message) = wire::decode(line) else { continue };
         // What was read can be written, and read again as the same.
-        let again = serde_json::to_vec(&change).expect("a change is plain data");
-        assert_eq!(serde_json::from_slice::<Change>(&again).expect("just written"), change);
+        assert_eq!(wire::decode(&wire::encode(&message)).as_ref(), Ok(&message));
+        let change = match message {
+            Message::Change { change, .. } => change,
+            Message::Heartbeat(at) => {
+                set.apply(Event::Heartbeat { seq: at.seq }, now);
+                continue;
+            }
+            Message::Snapshot { at, entries } => {
+                set.apply(Event::SnapshotBegins { expected: entries.min(1000) as usize }, now);
+                set.apply(Event::SnapshotEnds { source: at.source, seq: at.seq }, now);
+                continue;
+            }
+        };
 
         let (app, uid, sid, jti) = match &change.scope {
             Scope::App { app } => (app, None, None, None),

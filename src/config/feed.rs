@@ -40,13 +40,29 @@ struct Extras<'a> {
     replicas: Option<u64>,
 }
 
+/// What goes with every broker.
+const BROKER_KEYS: [&str; 3] = ["prefix", "password_file", "ca_file"];
+
+/// What goes with NATS only.
+const NATS_KEYS: [&str; 3] = ["token_file", "credentials_file", "replicas"];
+
+fn refuse(section: &mut Section<'_>, key: &'static str, why: &str) {
+    if let Some(value) = section.get(key) {
+        value.wrong(why);
+    }
+}
+
 /// Returns the section, or `None` once something that nothing can stand in for was reported.
 pub(super) fn feed(mut section: Section<'_>, files: &Files<'_>) -> Option<Feed> {
     let url = section.text("url");
     let source = match &url {
-        None => Some(FeedSource::Local),
-        Some(url) if url.value == "local:" => Some(FeedSource::Local),
-        Some(url) => broker(url, &mut section, files),
+        Some(url) if url.value != "local:" => broker(url, &mut section, files),
+        _ => {
+            for key in BROKER_KEYS.into_iter().chain(NATS_KEYS) {
+                refuse(&mut section, key, "goes with a broker as feed.url: redis://… or nats://…");
+            }
+            Some(FeedSource::Local)
+        }
     };
     let default = Freshness::default();
     let max_staleness = section.get("max_staleness_secs").and_then(|value| value.number(1..=86_400, "seconds"));
@@ -75,7 +91,12 @@ fn broker(url: &Text<'_>, section: &mut Section<'_>, files: &Files<'_>) -> Optio
     };
     let scheme = url.value.split("://").next().unwrap_or_default();
     match scheme {
-        "redis" | "rediss" => redis(url, section, extras),
+        "redis" | "rediss" => {
+            for key in NATS_KEYS {
+                refuse(section, key, "goes with nats:// and tls:// only");
+            }
+            redis(url, section, extras)
+        }
         "nats" | "tls" => {
             let token = secret(section.text("token_file"));
             let credentials = secret(section.text("credentials_file"));

@@ -248,7 +248,20 @@ fn the_example_shows_every_default_as_it_is() {
     // Commented keys without the ones that have no default, and without what belongs to later versions.
     let (text, _) = text.split_once("# A login in front").unwrap();
     let is_setting = |line: &str| line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' '));
-    let no_default = ["tls_cert_file", "tls_key_file", "issuer", "audience"];
+    let no_default = [
+        "tls_cert_file",
+        "tls_key_file",
+        "issuer",
+        "audience",
+        "store_password_file",
+        "password_file",
+        "token_file",
+        "credentials_file",
+        "ca_file",
+        "prefix = \"mediagate\"",
+        "replicas",
+        "name",
+    ];
     let lines = text.lines().map(|line| match line.strip_prefix("# ") {
         Some(setting) if is_setting(setting) && !no_default.iter().any(|key| setting.starts_with(key)) => setting,
         _ => line,

@@ -11,18 +11,20 @@ mod local;
 pub mod nats;
 #[cfg(feature = "server")]
 pub mod redis;
-#[cfg(feature = "server")]
-pub mod wire;
 
 use std::future::Future;
 use std::time::Instant;
 
-use tokio::sync::{mpsc, watch};
+#[cfg(feature = "server")]
+use tokio::sync::mpsc;
+use tokio::sync::watch;
 
 #[cfg(feature = "server")]
 pub use backoff::Backoff;
 #[cfg(feature = "server")]
 pub use local::{LocalFeed, local};
+
+pub use crate::restrictions::wire;
 
 use crate::gate::{UidCase, normalized_uid};
 use crate::metrics::Metrics;

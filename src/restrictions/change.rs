@@ -1,8 +1,7 @@
 //! What a feed says: scopes, effects, changes of them.
 
 /// What a restriction applies to. Always inside one app: the same uid in another app is another user.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case", tag = "scope")]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// Everything of one app.
     App {
@@ -82,8 +81,7 @@ impl Scope {
 }
 
 /// What a restriction does. The two are independent: lifting a deactivation does not revive what was flushed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case", tag = "effect")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Nothing of the scope is accepted.
     Deactivated,
@@ -96,15 +94,13 @@ pub enum Effect {
 }
 
 /// A change of one effect on one scope.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// Position in the source's total order; 1 is the first change ever.
     pub seq: u64,
     /// What it applies to.
-    #[serde(flatten)]
     pub scope: Scope,
     /// What it does.
-    #[serde(flatten)]
     pub effect: Effect,
     /// Whether the restriction is in force from here on, or no longer.
     pub in_force: bool,

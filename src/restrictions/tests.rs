@@ -260,18 +260,6 @@ fn the_age_is_that_of_the_last_thing_heard() {
     assert_eq!(set.age(at(5)), Some(Duration::ZERO));
 }
 
-#[test]
-fn a_change_keeps_its_meaning_on_the_wire() {
-    let change = Change { seq: 3, scope: user("bob"), effect: FLUSHED, in_force: true };
-    let json = serde_json::to_value(&change).unwrap();
-    let expected = serde_json::json!({
-        "seq": 3, "scope": "user", "app": "acme", "uid": "bob", "effect": "issued_before", "before": 100,
-        "in_force": true,
-    });
-    assert_eq!(json, expected);
-    assert_eq!(serde_json::from_value::<Change>(json).unwrap(), change);
-}
-
 /// What the set must agree with: the last word on each scope and effect.
 #[derive(Debug, Clone, Default)]
 struct Model {

@@ -2,14 +2,24 @@
 //! something becomes a change with the next `seq`.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use sqlx::{AnyConnection, AssertSqlSafe, Connection, Row};
+use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Row};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Action, Location, StoreError, Wanted, parts_of, row_scope};
+use super::rows::{parts_of, row_scope};
+use super::{Action, Location, StoreError, Wanted};
 use crate::restrictions::{Change, Effect, Scope};
 
 /// Rows that one statement takes: their parameters stay below the limits of both databases.
 const ROWS: usize = 1000;
+
+/// Rows that one `DELETE` takes: SQLite looks each of them up in the index as long as they are joined by `OR`, and reads
+/// the whole table when they are a list.
+const ALTERNATIVES: usize = 100;
+
+/// Changes that one transaction makes at most, unless one call wants more.
+const BATCH: usize = 4000;
 
 /// Changes that are kept for a relay that lags; one that is further behind loads the whole state.
 pub(super) const KEPT_CHANGES: u64 = 500_000;
@@ -34,10 +44,55 @@ struct Slot {
     after: Option<Held>,
 }
 
+/// A call that waits.
+pub(super) struct Call {
+    pub(super) wanted: Vec<Wanted>,
+    pub(super) answer: oneshot::Sender<Result<Vec<Option<Change>>, Arc<StoreError>>>,
+}
+
+/// Answers calls until there is nobody left to call, as many as wait in one transaction.
+pub(super) async fn answer(
+    pool: AnyPool,
+    location: Location,
+    mut waiting: mpsc::Receiver<Call>,
+    changed: watch::Sender<u64>,
+) {
+    while let Some(first) = waiting.recv().await {
+        let mut answers = vec![first.answer];
+        let mut count = first.wanted.len();
+        let mut calls = vec![first.wanted];
+        while count < BATCH
+            && let Ok(call) = waiting.try_recv()
+        {
+            count += call.wanted.len();
+            calls.push(call.wanted);
+            answers.push(call.answer);
+        }
+        let committed = match pool.acquire().await {
+            Ok(mut connection) => commit(&mut connection, &location, &calls).await,
+            Err(error) => Err(StoreError::new(&location, &error)),
+        };
+        match committed {
+            Ok(changes) => {
+                changed.send_modify(|times| *times += 1);
+                for (answer, changes) in answers.into_iter().zip(changes) {
+                    let _ = answer.send(Ok(changes));
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for answer in answers {
+                    let _ = answer.send(Err(Arc::clone(&error)));
+                }
+            }
+        }
+    }
+}
+
 /// Makes what `calls` want, in their order, all or nothing. Returns for each call what [`Store::apply`] returns.
 ///
 /// [`Store::apply`]: super::Store::apply
-pub(super) async fn commit(
+async fn commit(
     connection: &mut AnyConnection,
     location: &Location,
     calls: &[Vec<Wanted>],
@@ -88,8 +143,10 @@ async fn read(
     let keys: Vec<Key> = rows.keys().cloned().collect();
     for keys in keys.chunks(ROWS) {
         let sql = format!(
-            "SELECT app, scope, id, effect, issued_before, expires_at, seq FROM restrictions
-             WHERE (app, scope, id, effect) IN (VALUES {})",
+            "WITH wanted (app, scope, id, effect) AS (VALUES {})
+             SELECT r.app, r.scope, r.id, r.effect, r.issued_before, r.expires_at, r.seq
+             FROM wanted JOIN restrictions r ON r.app = wanted.app AND r.scope = wanted.scope AND r.id = wanted.id
+             AND r.effect = wanted.effect",
             tuples(keys.len(), 4)
         );
         let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(keys.len() == 1 || keys.len() == ROWS);
@@ -170,10 +227,14 @@ async fn upsert(connection: &mut AnyConnection, rows: &HashMap<Key, Slot>) -> Re
 async fn delete(connection: &mut AnyConnection, rows: &HashMap<Key, Slot>) -> Result<(), sqlx::Error> {
     let gone: Vec<&Key> =
         rows.iter().filter(|(_, row)| row.before.is_some() && row.after.is_none()).map(|(key, _)| key).collect();
-    for gone in gone.chunks(ROWS) {
-        let sql =
-            format!("DELETE FROM restrictions WHERE (app, scope, id, effect) IN (VALUES {})", tuples(gone.len(), 4));
-        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(gone.len() == 1 || gone.len() == ROWS);
+    for gone in gone.chunks(ALTERNATIVES) {
+        let one = |at: usize| {
+            let [app, scope, id, effect] = [1, 2, 3, 4].map(|column| 4 * at + column);
+            format!("(app = ${app} AND scope = ${scope} AND id = ${id} AND effect = ${effect})")
+        };
+        let any = (0..gone.len()).map(one).collect::<Vec<_>>().join(" OR ");
+        let sql = format!("DELETE FROM restrictions WHERE {any}");
+        let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(gone.len() == 1 || gone.len() == ALTERNATIVES);
         for (scope, deactivated) in gone {
             let (app, kind, id) = parts_of(scope);
             query = query.bind(app).bind(kind).bind(id).bind(label(*deactivated));

@@ -12,7 +12,7 @@ use crate::metrics::Metrics;
 use crate::restrictions::Event;
 
 /// Events that may wait to be taken. A part of a state is one of them, so these are few.
-const WAITING: usize = 16;
+const WAITING: usize = 4;
 
 /// Delivers the state that a server holds, then its changes.
 ///

@@ -10,7 +10,7 @@ use crate::feed::wire::{self, Message, Position};
 use crate::restrictions::{Entry, Event};
 
 /// Fields in one read of the state.
-const FIELDS_AT_ONCE: usize = 10_000;
+const FIELDS_AT_ONCE: usize = 4096;
 
 /// Entries in one event.
 const PART: usize = 2048;

@@ -16,7 +16,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::restrictions::{Change, Effect, Scope, ScopeKind};
+use super::{Change, Effect, Scope, ScopeKind};
 
 /// Longest message, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 4096;

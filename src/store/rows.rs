@@ -1,0 +1,41 @@
+//! Rows to values and back.
+
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use crate::restrictions::{Change, Effect, Scope, ScopeKind};
+
+/// App, kind and name of a scope, as columns have them.
+pub(super) fn parts_of(scope: &Scope) -> (&str, &'static str, &str) {
+    let (app, id) = scope.parts();
+    (app, scope.kind().label(), id)
+}
+
+/// Reads one row; a label that this version does not know is an error, never a row left out.
+pub(super) fn row_scope(row: &AnyRow) -> Result<(Scope, Effect), sqlx::Error> {
+    let (app, id): (String, String) = (row.try_get("app")?, row.try_get("id")?);
+    let label: &str = row.try_get("scope")?;
+    let kind = ScopeKind::ALL.into_iter().find(|kind| kind.label() == label);
+    let scope = match kind.ok_or_else(|| unknown("scope", label))? {
+        ScopeKind::App => Scope::App { app },
+        ScopeKind::User => Scope::User { app, uid: id },
+        ScopeKind::Session => Scope::Session { app, sid: id },
+        ScopeKind::Token => Scope::Token { app, jti: id },
+    };
+    let effect = match row.try_get("effect")? {
+        "deactivated" => Effect::Deactivated,
+        "issued_before" => Effect::IssuedBefore { before: row.try_get::<i64, _>("issued_before")? as u64 },
+        label => return Err(unknown("effect", label)),
+    };
+    Ok((scope, effect))
+}
+
+pub(super) fn row_change(row: &AnyRow) -> Result<Change, sqlx::Error> {
+    let (scope, effect) = row_scope(row)?;
+    let in_force = row.try_get::<i64, _>("in_force")? != 0;
+    Ok(Change { seq: row.try_get::<i64, _>("seq")? as u64, scope, effect, in_force })
+}
+
+fn unknown(column: &str, label: &str) -> sqlx::Error {
+    sqlx::Error::Decode(format!("unknown {column} {label:?}").into())
+}
