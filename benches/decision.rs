@@ -248,7 +248,7 @@ fn print_lookups(sizes: &[usize], lookups: &Lookups, instructions: &children::In
 /// Returns, for each size that could be measured, the bytes that a user takes.
 fn print_memory(sizes: &[usize]) -> Vec<(usize, f64)> {
     println!("### Memory of the restriction set, bytes for each restricted user\n");
-    println!("| restricted users | allocated | resident | resident after one snapshot | peak while loading it |");
+    println!("| restricted users | allocated | resident | resident after loading a state | peak while loading it |");
     println!("| ---: | ---: | ---: | ---: | ---: |");
     let mut measured = Vec::new();
     for size in sizes.iter().copied().filter(|size| *size > 0) {
@@ -256,14 +256,15 @@ fn print_memory(sizes: &[usize]) -> Vec<(usize, f64)> {
         let size_text = grouped(size as u64);
         match changes.zip(snapshot) {
             Some(([allocated, resident, _], [_, after, peak])) => {
-                measured.push((size, allocated.max(resident)));
+                measured.push((size, allocated.max(resident).max(after)));
                 println!("| {size_text} | {allocated:.1} | {resident:.1} | {after:.1} | {peak:.0} |");
             }
             None => println!("| {size_text} | n/a | n/a | n/a | n/a |"),
         }
     }
-    println!("\nEach in a process of its own, filled change by change, then with one snapshot. A snapshot names every");
-    println!("user; glibc keeps some of what its names took, to be used again.\n");
+    println!(
+        "\nEach in a process of its own, filled change by change, then with a state in parts, as feeds deliver it.\n"
+    );
     measured
 }
 

@@ -18,7 +18,7 @@ use mediagate::gate::{
     Addressing, Algorithm, AppFolder, AppOptions, Credentials, Decision, Endpoint, Gate, GateOptions, Now, S3Options,
     S3Storage, TimeRules, VerifyingKey,
 };
-use mediagate::restrictions::{Change, Effect, Event, RestrictionSet, Scope};
+use mediagate::restrictions::{Change, Effect, Entry, Event, RestrictionSet, Scope};
 use mediagate::secret::Secret;
 use sha2::Sha256;
 
@@ -150,6 +150,9 @@ impl Fixture {
     }
 }
 
+/// Entries in one part of a state, as feeds deliver it.
+const PART: usize = 4096;
+
 /// A set with `users` restricted, filled as a feed fills it.
 pub(crate) fn filled(users: usize, fixture: &Fixture) -> RestrictionSet {
     filled_at(users, fixture.now.monotonic)
@@ -157,7 +160,15 @@ pub(crate) fn filled(users: usize, fixture: &Fixture) -> RestrictionSet {
 
 pub(crate) fn filled_at(users: usize, now: Instant) -> RestrictionSet {
     let set = RestrictionSet::new(SET_KEY, now);
-    set.apply(Event::Snapshot { seq: users as u64, entries: (0..users).map(restricted).collect() }, now);
+    set.apply(Event::SnapshotBegins { expected: users }, now);
+    for from in (0..users).step_by(PART) {
+        let entry = |n| {
+            let (scope, effect) = restricted(n);
+            Entry { scope, effect, in_force: true }
+        };
+        set.apply(Event::SnapshotPart((from..users.min(from + PART)).map(entry).collect()), now);
+    }
+    set.apply(Event::SnapshotEnds { source: "bench".into(), seq: users as u64 }, now);
     set
 }
 

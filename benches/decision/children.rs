@@ -135,7 +135,7 @@ impl Drop for Instructions {
 pub(crate) enum Filling {
     /// Change by change.
     Changes,
-    /// With one snapshot.
+    /// With a whole state, part by part.
     Snapshot,
 }
 

@@ -1,12 +1,13 @@
 //! A platform on one machine: edges, control nodes, a broker between them and a database behind them, all of them real
 //! processes that die and come back.
 
+use std::io::{ErrorKind, Read, Write};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::client::{Response, get};
+use crate::support::client::{Connection, Response, get};
 use crate::support::nats_server::NatsServer;
 use crate::support::origin::Origin;
 use crate::support::postgres_server::PostgresServer;
@@ -168,6 +169,8 @@ fn works_together(broker: Broker, database: Database) {
         assert!(edges.iter().all(|edge| of_session(edge) == 200));
     }
 
+    cuts_running_transfers(&broker, &controls[0]);
+
     // Whichever relays: the other takes over, and nothing is lost between.
     controls.remove(0);
     assert_eq!(deactivate(&controls[0], "carol"), (3, 0));
@@ -183,6 +186,36 @@ fn works_together(broker: Broker, database: Database) {
     until_ready(&[&edges[2]]);
     check(&edges, "carol", 403);
     eventually("a node that is gone drops out", || nodes(&controls[0]) == 3);
+}
+
+/// Ends what runs, by user, session and token, and leaves the others alone.
+fn cuts_running_transfers(broker: &Broker, control: &Mediagate) {
+    // Half a body, and then nothing for as long as the test lasts.
+    let silent = Origin::start(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nbytes");
+        let _ = stream.read(&mut [0]);
+    });
+    let edge = edge(&silent, broker, "edge-of-transfers", "");
+    until_ready(&[&edge]);
+    let begin = |claim: &str, id: &str| {
+        let mut claims = json!({ "sub": "someone", "app": "demo", "iat": now(), "exp": now() + 600 });
+        claims[claim] = id.into();
+        let mut client = Connection::open(edge.media);
+        client.send(format!("GET /demo/a?fat={} HTTP/1.1\r\nHost: gate.test\r\n\r\n", sign(&claims, SECRET)));
+        assert_eq!(client.read_head().expect("a head").0, 200);
+        client.0.read_exact(&mut [0; 5]).expect("half of the body");
+        client
+    };
+    let mut other = begin("sub", "another");
+    for (scope, claim) in [("user", "sub"), ("session", "sid"), ("token", "jti")] {
+        let mut client = begin(claim, "to-be-cut");
+        call(control, "POST", "/v3/restrictions", json!({ "scope": scope, "id": "to-be-cut" }));
+        let ended = client.0.read(&mut [0]);
+        assert!(!matches!(ended, Ok(1..)), "{scope}: {ended:?}");
+    }
+    other.0.get_ref().set_read_timeout(Some(Duration::from_millis(1))).expect("a socket");
+    let waits = other.0.read(&mut [0]).expect_err("neither bytes nor an end");
+    assert!(matches!(waits.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "{waits}");
 }
 
 #[test]
