@@ -22,7 +22,7 @@ const LEASE: &str = "relay";
 const BATCH: u32 = 4000;
 
 /// How often restrictions that have expired are lifted.
-const EXPIRE_EVERY: Duration = Duration::from_secs(60);
+pub const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
 /// Expired restrictions that are lifted at once.
 const EXPIRE_BATCH: u32 = 1000;
@@ -140,7 +140,7 @@ impl<B: Broker> Leading<'_, B> {
                     self.backoff.reset();
                     if expired_at.is_none_or(|at| at.elapsed() >= EXPIRE_EVERY) {
                         expired_at = Some(Instant::now());
-                        self.expire().await?;
+                        expire(self.store).await?;
                     }
                 }
                 Ok(()) = changed.changed() => {}
@@ -232,25 +232,38 @@ impl<B: Broker> Leading<'_, B> {
         log::info!("relay: the broker was filled with {expected} restrictions in {:?}", started.elapsed());
         Ok(to.clone())
     }
+}
 
-    /// Lifts what can concern nobody any more.
-    async fn expire(&mut self) -> Result<(), Stopped> {
-        loop {
-            let expired = self.store.expired(now_secs(), EXPIRE_BATCH).await?;
-            let is_last = expired.len() < EXPIRE_BATCH as usize;
-            if !expired.is_empty() {
-                let count = expired.len();
-                match self.store.apply(expired).await {
-                    Ok(_) => log::info!("relay: {count} restrictions have expired and are lifted"),
-                    Err(error) => {
-                        log::error!("relay: expired restrictions stay for now: {error}");
-                        return Ok(());
-                    }
+/// Lifts what can concern nobody any more, for as long as it is not dropped: what a relay does besides, where the feed is
+/// the store itself.
+pub async fn keep_expiring(store: Store, holder: &str, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let expired = async { if store.lease(LEASE, holder, every).await? { expire(&store).await } else { Ok(()) } };
+        if let Err(error) = expired.await {
+            log::error!("expired restrictions stay for now: {error}");
+        }
+    }
+}
+
+/// Lifts what has expired, as ordinary changes.
+async fn expire(store: &Store) -> Result<(), StoreError> {
+    loop {
+        let expired = store.expired(now_secs(), EXPIRE_BATCH).await?;
+        let count = expired.len();
+        if count > 0 {
+            match store.apply(expired).await {
+                Ok(_) => log::info!("{count} restrictions have expired and are lifted"),
+                Err(error) => {
+                    log::error!("expired restrictions stay for now: {error}");
+                    return Ok(());
                 }
             }
-            if is_last {
-                return Ok(());
-            }
+        }
+        if count < EXPIRE_BATCH as usize {
+            return Ok(());
         }
     }
 }
@@ -276,4 +289,34 @@ async fn in_time<T>(limit: Duration, step: impl Future<Output = Result<T, Broker
 #[expect(clippy::disallowed_methods, reason = "the shell is where time comes in")]
 fn now_secs() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::restrictions::{Effect, Scope};
+    use crate::store::{Action, Wanted};
+
+    #[tokio::test]
+    async fn what_has_expired_is_lifted_whatever_the_feed_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("mediagate.db")).await.unwrap();
+        let until = |sid: String, at| Wanted {
+            scope: Scope::Session { app: "acme".into(), sid },
+            effect: Effect::Deactivated,
+            action: Action::Impose { expires_at: at },
+        };
+        let gone = (0..EXPIRE_BATCH + 5).map(|n| until(format!("gone-{n}"), Some(now_secs() - 1)));
+        let stays = [until("later".into(), Some(now_secs() + 1000)), until("always".into(), None)];
+        store.apply(gone.chain(stays).collect()).await.unwrap();
+        let mut changed = store.changed();
+        let expiring = store.clone();
+        let keeping = tokio::spawn(async move { keep_expiring(expiring, "a", Duration::from_secs(1000)).await });
+        while store.state().await.unwrap().1.len() > 2 {
+            changed.changed().await.unwrap();
+        }
+        keeping.abort();
+        // Every one of them a change that nodes hear of.
+        assert_eq!(store.seq().await.unwrap(), u64::from(2 * (EXPIRE_BATCH + 5) + 2));
+    }
 }

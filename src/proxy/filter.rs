@@ -16,6 +16,7 @@ use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 
 use super::Shared;
 use super::exchange::{End, Exchange, Replacement, Started};
+use super::failure::{failure_of, warn_of};
 use super::respond::{Answer, common_fields, respond, respond_options, response};
 use crate::gate::forward::{self, StorageAnswer, StorageFailure};
 use crate::gate::{Decision, Denial, Now};
@@ -359,30 +360,6 @@ fn replace(session: &Session, upstream: &mut ResponseHeader, exchange: &mut Exch
     }
     *upstream = response(answer.status(), fields);
     Ok(())
-}
-
-/// What an error of Pingora's on the way to the storage means.
-fn failure_of(error: &Error) -> StorageFailure {
-    use ErrorType::{ConnectTimedout, ReadTimedout, TLSHandshakeTimedout, WriteTimedout};
-    match error.etype() {
-        ConnectTimedout | TLSHandshakeTimedout | ReadTimedout | WriteTimedout => StorageFailure::TimedOut,
-        ErrorType::ConnectRefused
-        | ErrorType::ConnectNoRoute
-        | ErrorType::ConnectError
-        | ErrorType::BindError
-        | ErrorType::SocketError
-        | ErrorType::TLSHandshakeFailure
-        | ErrorType::InvalidCert
-        | ErrorType::HandshakeError => StorageFailure::Unreachable,
-        _ => StorageFailure::BadAnswer,
-    }
-}
-
-/// Tells the operator what a client is not told. The error's own text stays out: it may quote what was sent.
-fn warn_of(failure: StorageFailure, error: &Error, exchange: &Exchange) {
-    if let Some(target) = exchange.target.as_ref().filter(|_| failure != StorageFailure::NotFound) {
-        log::warn!("storage {}: {} ({})", target.endpoint(), failure.reason(), error.etype().as_str());
-    }
 }
 
 /// A label for the log: client text never is one.

@@ -4,6 +4,7 @@
 //! people who have a `ProxyHttp` of their own, and [`GateModule`] only decides, for people who fetch by themselves.
 
 mod exchange;
+mod failure;
 mod filter;
 mod listen;
 mod module;

@@ -16,7 +16,7 @@ use crate::feed::redis::{RedisBroker, RedisFeed, RedisReporter, RedisReports};
 use crate::feed::wire::NodeReport;
 use crate::feed::{self, Broker, BrokerError, Following, Reporter, Reports, RestrictionFeed};
 use crate::proxy::Shared;
-use crate::relay::{RelayTimes, relay};
+use crate::relay::{EXPIRE_EVERY, RelayTimes, keep_expiring, relay};
 use crate::store::{Location, Store};
 
 /// How often an edge says how far it is when nothing changes.
@@ -83,7 +83,10 @@ pub(super) async fn control(
     holder: &str,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     Ok(match source {
-        FeedSource::Local => Vec::new(),
+        FeedSource::Local => {
+            let (store, holder) = (store.clone(), holder.to_owned());
+            vec![tokio::spawn(async move { keep_expiring(store, &holder, EXPIRE_EVERY).await })]
+        }
         FeedSource::Redis(options) => {
             let broker = accepted(RedisBroker::new(options)?).await?;
             vec![spawn_relay(store, broker, holder), spawn_gather(RedisReports::new(options)?, nodes)]
