@@ -117,7 +117,7 @@ impl Gateway {
                 let listener = listen(control.listen, "control.listen")?;
                 let address = listener.local_addr()?;
                 let gate = Arc::clone(&shared.gate);
-                let state = ControlState::new(store.clone(), nodes, applied, gate, control.api_keys).await?;
+                let state = ControlState::new(store.clone(), nodes, applied, gate, control.api_keys);
                 other_tasks.push(tokio::spawn(control::serve(listener, state, is_down(down.clone()))));
                 Some(address)
             }

@@ -30,7 +30,7 @@ pub use api_key::{ApiKey, ApiScope};
 
 use crate::gate::Gate;
 use crate::restrictions::Change;
-use crate::store::{Store, StoreError, Wanted};
+use crate::store::{Store, Wanted};
 use api_key::{ApiKeys, Caller};
 use error::ApiError;
 use nodes::{Node, Nodes, Receipt};
@@ -49,7 +49,6 @@ pub struct ControlState(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     store: Store,
-    source: String,
     nodes: Arc<Nodes>,
     /// The newest `seq` in force on this node, where calls wait for that.
     applied: Option<watch::Receiver<u64>>,
@@ -70,19 +69,15 @@ struct Committed {
 impl ControlState {
     /// Takes the store, what nodes report, the newest `seq` in force as [`crate::feed::follow`] tells it (`None`: calls
     /// do not wait for this process), the gate for its apps, and the keys that calls are made with.
-    ///
-    /// # Errors
-    ///
-    /// When the store cannot be read.
-    pub async fn new(
+    pub fn new(
         store: Store,
         nodes: Arc<Nodes>,
         applied: Option<watch::Receiver<u64>>,
         gate: Arc<ArcSwap<Gate>>,
         api_keys: Vec<ApiKey>,
-    ) -> Result<ControlState, StoreError> {
-        let (source, api_keys) = (store.source().await?, ApiKeys::new(api_keys));
-        Ok(ControlState(Arc::new(Inner { store, source, nodes, applied, gate, api_keys })))
+    ) -> ControlState {
+        let api_keys = ApiKeys::new(api_keys);
+        ControlState(Arc::new(Inner { store, nodes, applied, gate, api_keys }))
     }
 
     fn gate(&self) -> Arc<Gate> {
@@ -92,17 +87,13 @@ impl ControlState {
     /// Makes changes. All of it is on the disk then and, where this process serves files from its own store, in force
     /// here, also what an earlier call has changed.
     async fn commit(&self, wanted: Vec<Wanted>) -> Result<Committed, ApiError> {
-        let store = |error: &dyn std::fmt::Display| {
-            log::error!("control: {error}");
-            ApiError::Store
-        };
-        let changes = self.0.store.apply(wanted).await.map_err(|error| store(&error))?;
+        let changes = self.0.store.apply(wanted).await.map_err(|error| store_failed(&error))?;
         let since = Instant::now();
         let newest = changes.iter().flatten().last().map(|change| change.seq);
         let seq = match newest.filter(|_| changes.iter().all(Option::is_some)) {
             Some(seq) => seq,
             // What was so already may still be on its way.
-            None => self.0.store.seq().await.map_err(|error| store(&error))?,
+            None => self.0.store.seq().await.map_err(|error| store_failed(&error))?,
         };
         if let Some(applied) = &self.0.applied {
             in_force(applied.clone(), seq, IN_FORCE_TIMEOUT).await?;
@@ -111,10 +102,18 @@ impl ControlState {
     }
 
     /// Waits for the nodes to say that they have what was committed, when the call asks for that.
-    async fn receipt(&self, committed: &Committed, wait: Option<Duration>) -> Option<Receipt> {
-        let wait = wait?;
-        Some(self.0.nodes.receipt(&self.0.source, committed.seq, committed.since, wait).await)
+    async fn receipt(&self, committed: &Committed, wait: Option<Duration>) -> Result<Option<Receipt>, ApiError> {
+        let Some(wait) = wait else { return Ok(None) };
+        // Asked each time: a store that was put back in time gets another name.
+        let source = self.0.store.source().await.map_err(|error| store_failed(&error))?;
+        Ok(Some(self.0.nodes.receipt(&source, committed.seq, committed.since, wait).await))
     }
+}
+
+/// Tells the operator what a caller is not told.
+fn store_failed(error: &dyn std::fmt::Display) -> ApiError {
+    log::error!("control: {error}");
+    ApiError::Store
 }
 
 /// Waits until `seq` is in force here.
@@ -168,11 +167,9 @@ async fn list_nodes(
 ) -> Result<Json<Data<Vec<Node>>>, ApiError> {
     caller.full_access()?;
     call::no_query(request.uri())?;
-    let seq = state.0.store.seq().await.map_err(|error| {
-        log::error!("control: {error}");
-        ApiError::Store
-    })?;
-    Ok(Json(Data { data: state.0.nodes.list(&state.0.source, seq, Instant::now()) }))
+    let seq = state.0.store.seq().await.map_err(|error| store_failed(&error))?;
+    let source = state.0.store.source().await.map_err(|error| store_failed(&error))?;
+    Ok(Json(Data { data: state.0.nodes.list(&source, seq, Instant::now()) }))
 }
 
 async fn not_found() -> ApiError {

@@ -126,7 +126,7 @@ async fn apply(
     let Call { scope, effect, wait, .. } = call;
     let kind = scope.kind().label();
     let committed = state.commit(vec![Wanted { scope, effect, action }]).await?;
-    let receipt = state.receipt(&committed, wait).await;
+    let receipt = state.receipt(&committed, wait).await?;
     let changed = committed.changes.iter().any(Option::is_some);
     let done = if action == Action::Lift { "lifted" } else { "imposed" };
     log::info!("control: `{}` {done} a restriction of a {kind} (changed: {changed})", caller.name);

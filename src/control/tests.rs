@@ -2,6 +2,7 @@
 
 mod harness;
 mod refusals;
+mod scopes;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -194,7 +195,7 @@ async fn a_shutdown_lets_a_running_call_finish() {
     let mut go_on = [0; 25];
     stream.read_exact(&mut go_on).await.unwrap();
     assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
-    let (set, finished) = gateway.stop();
+    let (set, finished, _dir) = gateway.stop();
     assert_eq!(idle.read(&mut [0; 1]).await.unwrap(), 0, "an idle connection is closed");
     let answer = harness::exchange(stream, body.as_bytes()).await;
     answer.expect(200, json!({"data": {"deactivatedUids": ["bob"]}}));

@@ -163,7 +163,7 @@ async fn set(
         if in_force { Wanted::impose(scope, Effect::Deactivated) } else { Wanted::lift(scope, Effect::Deactivated) }
     };
     let committed = state.commit(uids.iter().map(wanted).collect()).await?;
-    let receipt = state.receipt(&committed, wait).await;
+    let receipt = state.receipt(&committed, wait).await?;
     let (changed, unchanged): (Vec<_>, Vec<_>) =
         uids.into_iter().zip(committed.changes).partition(|(_, change)| change.is_some());
     let done = if in_force { "deactivated" } else { "reactivated" };

@@ -24,7 +24,7 @@ pub(crate) const FULL_KEY: &str = "full-access-key";
 pub(crate) const SIGN_UP_KEY: &str = "sign-up-key";
 
 pub(crate) struct Gateway {
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
     path: PathBuf,
     pub(crate) address: SocketAddr,
     pub(crate) set: Arc<RestrictionSet>,
@@ -81,7 +81,7 @@ impl Gateway {
             vec![key("backend", ApiScope::FullAccess, FULL_KEY), key("sign-up", ApiScope::AuthOnly, SIGN_UP_KEY)];
         let gate = Arc::new(ArcSwap::from_pointee(gate));
         let nodes = Arc::new(Nodes::new(Instant::now()));
-        let state = ControlState::new(store.clone(), Arc::clone(&nodes), Some(applied), gate, api_keys).await.unwrap();
+        let state = ControlState::new(store.clone(), Arc::clone(&nodes), Some(applied), gate, api_keys);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
@@ -89,7 +89,7 @@ impl Gateway {
             let _ = stopped.await;
         }));
         let follower = std::sync::Mutex::new(Some(follower));
-        Gateway { _dir: dir, path, address, set, store, state, follower, stop, server }
+        Gateway { dir, path, address, set, store, state, follower, stop, server }
     }
 
     /// Makes the set deaf.
@@ -99,10 +99,10 @@ impl Gateway {
         let _ = follower.await;
     }
 
-    /// Begins the shutdown; returns the set, and what ends with the listener.
-    pub(crate) fn stop(self) -> (Arc<RestrictionSet>, JoinHandle<std::io::Result<()>>) {
+    /// Begins the shutdown; returns the set, what ends with the listener, and the folder, which must outlive it.
+    pub(crate) fn stop(self) -> (Arc<RestrictionSet>, JoinHandle<std::io::Result<()>>, tempfile::TempDir) {
         self.stop.send(()).unwrap();
-        (self.set, self.server)
+        (self.set, self.server, self.dir)
     }
 
     pub(crate) fn connect(&self) -> impl Future<Output = TcpStream> + use<> {
