@@ -98,7 +98,12 @@ impl NatsBroker {
         if info.state.subjects_count == 0 {
             return Ok(None);
         }
-        let last = self.link.message(info.state.last_sequence).await?.ok_or(BrokerError::Moved)?;
+        let Some(last) = self.link.message(info.state.last_sequence).await? else {
+            let again = self.stream().await?;
+            // Superseded meanwhile, or else taken away: then nobody knows what it said.
+            let is_gone = again.state.last_sequence == info.state.last_sequence && again.created == info.created;
+            return if is_gone { Ok(None) } else { Err(BrokerError::Moved) };
+        };
         let first = self.link.message(info.state.first_sequence).await?.ok_or(BrokerError::Moved)?;
         let said = |message: &async_nats::jetstream::message::StreamMessage| {
             self.link.subjects.read(&message.subject, &message.payload)

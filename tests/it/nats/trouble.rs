@@ -337,3 +337,21 @@ async fn a_state_without_its_heartbeat_is_waited_for() {
     outsider.publish("heartbeat", wire::encode(&Message::Heartbeat(at))).await;
     until("loaded", || node.equals(&source)).await;
 }
+
+#[tokio::test]
+async fn a_stream_whose_newest_message_was_deleted_is_written_anew() {
+    for is_change in [true, false] {
+        let (server, mut source, mut relay, node) = loaded().await;
+        if is_change {
+            let before = source.position();
+            source.deactivate("carol");
+            relay.broker.publish(&before, source.since(before.seq)).await.expect("published");
+        }
+        let mut stream = Outsider::connect(&server).await.stream().await;
+        let newest = stream.info().await.expect("a stream").state.last_sequence;
+        stream.delete_message(newest).await.expect("deleted");
+        relay.catch_up(&source).await;
+        let fresh = Node::start(&server).await;
+        until("mended", || node.equals(&source) && fresh.equals(&source)).await;
+    }
+}
