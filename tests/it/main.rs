@@ -4,6 +4,7 @@ mod cuts;
 mod forwarding;
 mod hygiene;
 mod memory;
+mod model;
 mod nats;
 mod operations;
 mod platform;

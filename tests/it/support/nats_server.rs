@@ -13,7 +13,7 @@ use super::eventually;
 /// A running server. Ended when dropped, and its data with it.
 pub struct NatsServer {
     child: Option<Child>,
-    port: u16,
+    pub port: u16,
     dir: TempDir,
     more: Vec<String>,
 }

@@ -90,17 +90,19 @@ impl RedisServer {
         let port = self.port.to_string();
         let ports =
             if self.tls { ["--port", "0", "--tls-port", &port] } else { ["--port", &port, "--tcp-backlog", "64"] };
-        let child = Command::new("redis-server")
-            .args(["--bind", "127.0.0.1", "--daemonize", "no"])
-            .args(ports)
-            .arg("--dir")
-            .arg(self.dir.path())
-            .args(&self.arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("redis-server is installed");
-        self.child = Some(child);
+        let spawn = || {
+            Command::new("redis-server")
+                .args(["--bind", "127.0.0.1", "--daemonize", "no"])
+                .args(ports)
+                .arg("--dir")
+                .arg(self.dir.path())
+                .args(&self.arguments)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("redis-server is installed")
+        };
+        let mut child = spawn();
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
         let answers = |mut stream: TcpStream| {
             let mut answer = [0; 64];
@@ -109,8 +111,15 @@ impl RedisServer {
         };
         let is_tls = self.tls;
         eventually("redis-server answers", || {
-            TcpStream::connect(address).is_ok_and(|stream| is_tls || answers(stream))
+            let is_there = TcpStream::connect(address).is_ok_and(|stream| is_tls || answers(stream));
+            if child.try_wait().expect("a status").is_some() {
+                // Somebody had the port for a moment.
+                child = spawn();
+                return false;
+            }
+            is_there
         });
+        self.child = Some(child);
     }
 
     /// Ends it as a power failure would.
@@ -118,6 +127,15 @@ impl RedisServer {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
             child.wait().expect("a child that was killed");
+        }
+    }
+
+    /// Takes its data away; it must not run.
+    pub fn lose_data(&self) {
+        assert!(self.child.is_none(), "it runs");
+        for entry in std::fs::read_dir(self.dir.path()).expect("its folder").flatten() {
+            let path = entry.path();
+            if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }.expect("its own");
         }
     }
 
