@@ -24,6 +24,9 @@ const BATCH: u32 = 4000;
 /// How often restrictions that have expired are lifted.
 pub const EXPIRE_EVERY: Duration = Duration::from_secs(60);
 
+/// How long after its time a restriction is lifted: tokens live on for the leeway, and clocks differ.
+const EXPIRY_MARGIN: Duration = Duration::from_secs(3600);
+
 /// Expired restrictions that are lifted at once.
 const EXPIRE_BATCH: u32 = 1000;
 
@@ -84,8 +87,17 @@ pub async fn relay(store: Store, mut broker: impl Broker, holder: &str, times: R
         let mut leading = Leading { store: &store, broker: &mut broker, holder, times, backoff: &mut backoff };
         match leading.lead().await {
             Stopped::LostLease => log::info!("relay: {}", Stopped::LostLease),
+            stopped @ (Stopped::Store(_) | Stopped::Broker(BrokerError::Moved)) => {
+                log::warn!("relay: {stopped}; trying again");
+                backoff.pause().await;
+            }
             stopped => {
                 log::warn!("relay: {stopped}; trying again");
+                // Another may reach the broker: it gets its turn before we try again.
+                if let Err(error) = step_down(&store, holder).await {
+                    log::warn!("relay: {error}");
+                }
+                tokio::time::sleep(times.lease / 3).await;
                 backoff.pause().await;
             }
         }
@@ -138,9 +150,8 @@ impl<B: Broker> Leading<'_, B> {
                         other => other?,
                     }
                     self.backoff.reset();
-                    if expired_at.is_none_or(|at| at.elapsed() >= EXPIRE_EVERY) {
+                    if expired_at.is_none_or(|at| at.elapsed() >= EXPIRE_EVERY) && expire(self.store).await? {
                         expired_at = Some(Instant::now());
-                        expire(self.store).await?;
                     }
                 }
                 Ok(()) = changed.changed() => {}
@@ -170,7 +181,13 @@ impl<B: Broker> Leading<'_, B> {
                         Err(other) => return Err(other),
                     }
                 }
-                Changes::Gone => *at = self.refill().await?,
+                Changes::Gone => {
+                    if self.store.seq().await? < at.seq {
+                        log::error!("relay: the store was put back in time; its state replaces the broker's");
+                        self.store.rename_source().await?;
+                    }
+                    *at = self.refill().await?;
+                }
             }
             if renewed.elapsed() >= self.times.beat {
                 renewed = Instant::now();
@@ -181,7 +198,8 @@ impl<B: Broker> Leading<'_, B> {
 
     /// Finds out where the broker stands, and brings it to where it can be built upon.
     async fn position(&mut self) -> Result<Position, Stopped> {
-        let found = in_time(self.times.step, self.broker.position()).await?;
+        let asked = in_time(self.times.step, self.broker.position());
+        let found = renewing(self.store, self.holder, self.times, asked).await?;
         let (source, seq) = (self.store.source().await?, self.store.seq().await?);
         match found {
             Some(at) if at.source == source && at.seq <= seq => Ok(at),
@@ -212,60 +230,59 @@ impl<B: Broker> Leading<'_, B> {
         let expected = snapshot.expected;
         let (sender, parts) = mpsc::channel(2);
         let started = Instant::now();
-        let mut renewal = tokio::time::interval(self.times.beat);
-        let mut read = pin!(read(snapshot, sender));
-        let mut filled = pin!(self.broker.refill(&to, expected, parts));
-        let mut is_read = false;
-        loop {
-            tokio::select! {
-                // An error leaves at once: the broker does not get to see that no more parts come, which would look
-                // like the end of the state.
-                read = &mut read, if !is_read => { read?; is_read = true; }
-                filled = &mut filled => { filled?; break; }
-                _ = renewal.tick() => {
-                    if !self.store.lease(LEASE, self.holder, self.times.lease).await? {
-                        return Err(Stopped::LostLease);
-                    }
+        let fill = async {
+            let mut read = pin!(read(snapshot, sender));
+            let mut filled = pin!(self.broker.refill(&to, expected, parts));
+            let mut is_read = false;
+            loop {
+                tokio::select! {
+                    // An error leaves at once: the broker does not get to see that no more parts come, which would look
+                    // like the end of the state.
+                    read = &mut read, if !is_read => { read?; is_read = true; }
+                    filled = &mut filled => return Ok(filled?),
                 }
             }
-        }
+        };
+        renewing(self.store, self.holder, self.times, fill).await?;
         log::info!("relay: the broker was filled with {expected} restrictions in {:?}", started.elapsed());
-        Ok(to.clone())
+        Ok(to)
     }
 }
 
 /// Lifts what can concern nobody any more, for as long as it is not dropped: what a relay does besides, where the feed is
-/// the store itself.
-pub async fn keep_expiring(store: Store, holder: &str, every: Duration) {
+/// the store itself. Several at once do no harm.
+pub async fn keep_expiring(store: Store, every: Duration) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let expired = async { if store.lease(LEASE, holder, every).await? { expire(&store).await } else { Ok(()) } };
-        if let Err(error) = expired.await {
-            log::error!("expired restrictions stay for now: {error}");
+        loop {
+            match expire(&store).await {
+                Ok(true) => break,
+                Ok(false) => {}
+                Err(error) => {
+                    log::error!("expired restrictions stay for now: {error}");
+                    break;
+                }
+            }
         }
     }
 }
 
-/// Lifts what has expired, as ordinary changes.
-async fn expire(store: &Store) -> Result<(), StoreError> {
-    loop {
-        let expired = store.expired(now_secs(), EXPIRE_BATCH).await?;
-        let count = expired.len();
-        if count > 0 {
-            match store.apply(expired).await {
-                Ok(_) => log::info!("{count} restrictions have expired and are lifted"),
-                Err(error) => {
-                    log::error!("expired restrictions stay for now: {error}");
-                    return Ok(());
-                }
+/// Lifts some of what has expired, as ordinary changes; returns whether that was all.
+async fn expire(store: &Store) -> Result<bool, StoreError> {
+    let expired = store.expired(now_secs().saturating_sub(EXPIRY_MARGIN.as_secs()), EXPIRE_BATCH).await?;
+    let count = expired.len();
+    if count > 0 {
+        match store.apply(expired).await {
+            Ok(_) => log::info!("{count} restrictions have expired and are lifted"),
+            Err(error) => {
+                log::error!("expired restrictions stay for now: {error}");
+                return Ok(true);
             }
         }
-        if count < EXPIRE_BATCH as usize {
-            return Ok(());
-        }
     }
+    Ok(count < EXPIRE_BATCH as usize)
 }
 
 /// Hands on what is read, to its end.
@@ -278,6 +295,28 @@ async fn read(mut snapshot: Snapshot, parts: mpsc::Sender<Vec<Entry>>) -> Result
     Ok(())
 }
 
+/// Does `work`, which may take long, and keeps the lease meanwhile.
+async fn renewing<T>(
+    store: &Store,
+    holder: &str,
+    times: RelayTimes,
+    work: impl Future<Output = Result<T, Stopped>>,
+) -> Result<T, Stopped> {
+    let mut work = pin!(work);
+    let mut renewal = tokio::time::interval(times.beat);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut work => return done,
+            _ = renewal.tick() => {
+                if !store.lease(LEASE, holder, times.lease).await? {
+                    return Err(Stopped::LostLease);
+                }
+            }
+        }
+    }
+}
+
 async fn in_time<T>(limit: Duration, step: impl Future<Output = Result<T, BrokerError>>) -> Result<T, Stopped> {
     match tokio::time::timeout(limit, step).await {
         Ok(done) => Ok(done?),
@@ -287,7 +326,7 @@ async fn in_time<T>(limit: Duration, step: impl Future<Output = Result<T, Broker
 
 /// UNIX seconds.
 #[expect(clippy::disallowed_methods, reason = "the shell is where time comes in")]
-fn now_secs() -> u64 {
+pub(crate) fn now_secs() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
@@ -306,12 +345,12 @@ mod tests {
             effect: Effect::Deactivated,
             action: Action::Impose { expires_at: at },
         };
-        let gone = (0..EXPIRE_BATCH + 5).map(|n| until(format!("gone-{n}"), Some(now_secs() - 1)));
-        let stays = [until("later".into(), Some(now_secs() + 1000)), until("always".into(), None)];
+        let gone = (0..EXPIRE_BATCH + 5).map(|n| until(format!("gone-{n}"), Some(now_secs() - 3601)));
+        let stays = [until("later".into(), Some(now_secs() - 3000)), until("always".into(), None)];
         store.apply(gone.chain(stays).collect()).await.unwrap();
         let mut changed = store.changed();
         let expiring = store.clone();
-        let keeping = tokio::spawn(async move { keep_expiring(expiring, "a", Duration::from_secs(1000)).await });
+        let keeping = tokio::spawn(async move { keep_expiring(expiring, Duration::from_secs(1000)).await });
         while store.state().await.unwrap().1.len() > 2 {
             changed.changed().await.unwrap();
         }

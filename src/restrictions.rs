@@ -201,7 +201,13 @@ impl RestrictionSet {
             Event::SnapshotEnds { source, seq } => match order.arriving.take() {
                 Some(tables) => {
                     order.source = source;
-                    self.replace(&mut order, tables, seq)
+                    let is_first = order.settled.is_none();
+                    let applied = self.replace(&mut order, tables, seq);
+                    // What a broker keeps does not say that its source lives: the next heartbeat does.
+                    if !is_first {
+                        return applied;
+                    }
+                    applied
                 }
                 None => Applied::NeedsSnapshot,
             },
@@ -210,7 +216,8 @@ impl RestrictionSet {
             Event::Heartbeat { seq } if order.is_absurd(seq) => Applied::Absurd,
             Event::Heartbeat { seq } => self.apply_heartbeat(&mut order, seq),
         };
-        if !matches!(applied, Applied::NeedsSnapshot | Applied::Absurd) {
+        // What came before, too, may be from a source that is long gone.
+        if applied == Applied::Yes {
             let heard = now.saturating_duration_since(self.epoch).as_millis() as u64 + 1;
             self.heard.fetch_max(heard, Ordering::SeqCst);
         }

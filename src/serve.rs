@@ -21,7 +21,7 @@ use crate::control::{self, ControlState};
 use crate::proxy::{MediaServer, Shared, Tls};
 use crate::relay::step_down;
 use crate::restrictions::RestrictionSet;
-use crate::store::Store;
+use crate::store::{Store, random_id};
 use crate::{metrics, operations, proxy};
 
 /// How long running transfers may go on after a shutdown began.
@@ -41,7 +41,7 @@ pub struct Gateway {
     /// What its requests share.
     pub shared: Shared,
     config: PathBuf,
-    name: String,
+    holder: String,
     store: Option<Store>,
     resync: watch::Sender<u64>,
     shutdown: watch::Sender<bool>,
@@ -82,13 +82,15 @@ impl Gateway {
         let (resync, resyncs) = watch::channel(0);
         let (mut feed_tasks, mut other_tasks) = (Vec::new(), Vec::new());
 
-        let nodes = Arc::new(Nodes::new(Instant::now()));
+        let nodes = Arc::new(Nodes::new(Instant::now(), shared.gate.load().freshness().max_staleness));
         let store = match &config.control {
             Some(control) => Some(Store::open(&control.store).await?),
             None => None,
         };
+        // Two processes of one name must not both hold the lease.
+        let holder = format!("{}-{}", config.name, random_id());
         if let Some(store) = &store {
-            feed_tasks.extend(feeds::control(&config.feed, store, &nodes, &config.name).await?);
+            feed_tasks.extend(feeds::control(&config.feed, store, &nodes, &holder).await?);
         }
         let is_local = matches!(config.feed, FeedSource::Local);
         let mut applied = None;
@@ -154,7 +156,7 @@ impl Gateway {
             metrics,
             shared,
             config: path.to_owned(),
-            name: config.name,
+            holder,
             store,
             resync,
             shutdown,
@@ -205,6 +207,9 @@ impl Gateway {
     /// nothing.
     pub fn reload(&self) {
         match Config::load(&self.config) {
+            Ok(config) if self.other_uids(&config) => {
+                log::error!("not reloaded: uid_case of an app has changed, which needs a restart of every process");
+            }
             Ok(config) if config.example_secrets.is_empty() => {
                 self.shared.gate.store(Arc::new(config.gate));
                 // Uids may compare otherwise now.
@@ -218,6 +223,12 @@ impl Gateway {
                 }
             }
         }
+    }
+
+    /// Whether uids of an app would compare otherwise: restrictions that are in force would no longer be found.
+    fn other_uids(&self, config: &Config) -> bool {
+        let gate = self.shared.gate.load();
+        gate.apps().any(|app| config.gate.uid_case(app).is_some_and(|case| gate.uid_case(app) != Some(case)))
     }
 
     /// Stops accepting, waits for running transfers, then stops the rest.
@@ -237,7 +248,7 @@ impl Gateway {
         }
         self.feed_tasks.iter().for_each(JoinHandle::abort);
         if let Some(store) = &self.store
-            && let Err(error) = step_down(store, &self.name).await
+            && let Err(error) = step_down(store, &self.holder).await
         {
             log::warn!("the next relay has to wait: {error}");
         }

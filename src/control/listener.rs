@@ -30,7 +30,7 @@ const MAX_HEAD_FIELDS: usize = 64;
 const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// How long calls may go on after that, or after the shutdown began.
-const GRACE: Duration = Duration::from_secs(20);
+const GRACE: Duration = Duration::from_secs(50);
 
 /// Pause after a failed accept: with all descriptors in use it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

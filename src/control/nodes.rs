@@ -9,8 +9,8 @@ use tokio::sync::watch;
 
 use crate::feed::wire::NodeReport;
 
-/// A node that says nothing for so long is no longer counted.
-pub const GONE_AFTER: Duration = Duration::from_secs(15);
+/// A node that says nothing for so long is no longer counted, unless it may go on serving for longer.
+const GONE_AFTER: Duration = Duration::from_secs(15);
 
 /// How long it takes to know the nodes: each says something once a second.
 const ACQUAINTED_AFTER: Duration = Duration::from_millis(2500);
@@ -21,7 +21,9 @@ const MAX_NODES: usize = 10_000;
 /// The nodes.
 #[derive(Debug)]
 pub struct Nodes {
-    known: Mutex<BTreeMap<String, Known>>,
+    /// By name and process: two of one name are two.
+    known: Mutex<BTreeMap<(String, String), Known>>,
+    gone_after: Duration,
     /// Since when reports are taken.
     listening_since: Instant,
     /// Steps on with each report.
@@ -77,21 +79,24 @@ pub struct Has {
 }
 
 impl Nodes {
-    /// Returns none yet; reports are taken from `now` on.
-    pub fn new(now: Instant) -> Nodes {
-        Nodes { known: Mutex::default(), listening_since: now, reported: watch::channel(0).0 }
+    /// Returns none yet; reports are taken from `now` on. A node that hears nothing may serve for `max_staleness`, and is
+    /// counted for longer than that: it may let somebody in who should not.
+    pub fn new(now: Instant, max_staleness: Duration) -> Nodes {
+        let gone_after = GONE_AFTER.max(max_staleness + Duration::from_secs(5));
+        Nodes { known: Mutex::default(), gone_after, listening_since: now, reported: watch::channel(0).0 }
     }
 
     /// Takes in what a node says.
     pub fn heard(&self, report: NodeReport, now: Instant) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= MAX_NODES && !known.contains_key(&report.node) {
-            known.retain(|_, known| now.saturating_duration_since(known.at) < GONE_AFTER);
+        let key = (report.node.clone(), report.instance.clone());
+        if known.len() >= MAX_NODES && !known.contains_key(&key) {
+            known.retain(|_, known| now.saturating_duration_since(known.at) < self.gone_after);
             if known.len() >= MAX_NODES {
                 return;
             }
         }
-        known.insert(report.node.clone(), Known { report, at: now });
+        known.insert(key, Known { report, at: now });
         drop(known);
         self.reported.send_modify(|times| *times += 1);
     }
@@ -116,7 +121,7 @@ impl Nodes {
     /// process that has just started waits to hear of them first.
     pub async fn receipt(&self, source: &str, seq: u64, since: Instant, limit: Duration) -> Receipt {
         let mut reported = self.reported.subscribe();
-        let mut have: BTreeMap<String, f64> = BTreeMap::new();
+        let mut have = BTreeMap::new();
         let deadline = tokio::time::Instant::from_std(since) + limit;
         let acquainted = tokio::time::Instant::from_std(self.listening_since) + ACQUAINTED_AFTER;
         loop {
@@ -129,7 +134,7 @@ impl Nodes {
                 let _ = tokio::time::timeout_at(waits_until, reported.changed()).await;
                 continue;
             }
-            let nodes: Vec<Has> = have.into_iter().map(|(node, ms)| Has { node, ms }).collect();
+            let nodes: Vec<Has> = have.into_iter().map(|((node, _), ms)| Has { node, ms }).collect();
             let slowest_ms = nodes.iter().map(|has| has.ms).reduce(f64::max);
             return Receipt { seq, nodes, missing, slowest_ms };
         }
@@ -142,16 +147,17 @@ impl Nodes {
         seq: u64,
         since: Instant,
         now: Instant,
-        have: &mut BTreeMap<String, f64>,
+        have: &mut BTreeMap<(String, String), f64>,
     ) -> Vec<String> {
         let millis = |at: Instant| (at.saturating_duration_since(since).as_secs_f64() * 1e6).round() / 1e3;
         let mut missing = Vec::new();
         self.live(now, |known, _| {
             let report = &known.report;
+            let key = (report.node.clone(), report.instance.clone());
             if report.source == source && report.seq >= seq {
                 // At the latest: an earlier report may have said so, of which this is the next.
-                have.entry(report.node.clone()).or_insert_with(|| millis(known.at));
-            } else if !have.contains_key(&report.node) {
+                have.entry(key).or_insert_with(|| millis(known.at));
+            } else if !have.contains_key(&key) {
                 missing.push(report.node.clone());
             }
         });
@@ -160,7 +166,7 @@ impl Nodes {
 
     fn live<T>(&self, now: Instant, mut each: impl FnMut(&Known, Duration) -> T) -> Vec<T> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, known| now.saturating_duration_since(known.at) < GONE_AFTER);
+        known.retain(|_, known| now.saturating_duration_since(known.at) < self.gone_after);
         known.values().map(|known| each(known, now.saturating_duration_since(known.at))).collect()
     }
 }
@@ -170,13 +176,13 @@ mod tests {
     use super::*;
 
     fn report(node: &str, source: &str, seq: u64) -> NodeReport {
-        NodeReport { node: node.into(), source: source.into(), seq, entries: 1, fresh: true }
+        NodeReport { node: node.into(), instance: String::new(), source: source.into(), seq, entries: 1, fresh: true }
     }
 
     #[test]
     fn nodes_are_listed_until_they_are_gone() {
         let start = Instant::now();
-        let nodes = Nodes::new(start);
+        let nodes = Nodes::new(start, Duration::ZERO);
         nodes.heard(report("b", "s", 5), start);
         nodes.heard(report("a", "other", 9), start + Duration::from_secs(1));
         let listed = nodes.list("s", 7, start + Duration::from_secs(2));
@@ -191,7 +197,7 @@ mod tests {
     #[test]
     fn no_more_nodes_are_kept_than_there_can_be() {
         let start = Instant::now();
-        let nodes = Nodes::new(start);
+        let nodes = Nodes::new(start, Duration::ZERO);
         for n in 0..MAX_NODES + 10 {
             nodes.heard(report(&n.to_string(), "s", 1), start);
         }
@@ -204,7 +210,7 @@ mod tests {
     async fn a_receipt_names_who_has_it_and_who_has_not() {
         let since = Instant::now();
         let long_ago = since.checked_sub(ACQUAINTED_AFTER).expect("the machine runs for longer");
-        let nodes = std::sync::Arc::new(Nodes::new(long_ago));
+        let nodes = std::sync::Arc::new(Nodes::new(long_ago, Duration::ZERO));
         for (node, source, seq) in [("a", "s", 7), ("b", "s", 6), ("c", "other", 99)] {
             nodes.heard(report(node, source, seq), since);
         }
@@ -226,7 +232,7 @@ mod tests {
     async fn who_has_just_begun_to_listen_does_not_say_that_there_is_nobody() {
         let almost = Duration::from_millis(100);
         let a_while_ago = Instant::now().checked_sub(ACQUAINTED_AFTER - almost).expect("the machine runs for longer");
-        let nodes = std::sync::Arc::new(Nodes::new(a_while_ago));
+        let nodes = std::sync::Arc::new(Nodes::new(a_while_ago, Duration::ZERO));
         let (waiting, since) = (std::sync::Arc::clone(&nodes), Instant::now());
         let waiting = tokio::spawn(async move { waiting.receipt("s", 1, since, Duration::from_secs(600)).await });
         tokio::task::yield_now().await;

@@ -14,6 +14,7 @@ use super::nodes::Receipt;
 use super::users::Data;
 use super::{ControlState, body};
 use crate::feed::wire::is_name;
+use crate::relay::now_secs;
 use crate::restrictions::{Effect, Scope};
 use crate::store::{Action, Wanted};
 
@@ -80,6 +81,9 @@ async fn read(state: &ControlState, caller: &Caller, request: Request) -> Result
     if expires_at.is_some() && !matches!(scope, Scope::Session { .. } | Scope::Token { .. }) {
         let why = "Only restrictions of a session or a token expire: new tokens of a user or an app can always come.";
         return Err(ApiError::invalid("expiresAt", why));
+    }
+    if expires_at.is_some_and(|at| at <= now_secs()) {
+        return Err(ApiError::invalid("expiresAt", "The expiresAt must be a time to come, in UNIX seconds."));
     }
     Ok(Call { scope, effect, expires_at, wait })
 }

@@ -134,7 +134,8 @@ pub enum Event {
     },
     /// A part of that state. What comes later wins, so a state that changes while it is read can be mended.
     SnapshotPart(Vec<Entry>),
-    /// The state is complete, with every change up to and including `seq` in it, and replaces what was held.
+    /// The state is complete, with every change up to and including `seq` in it, and replaces what was held. A sign of
+    /// life of the source only where it is the first.
     SnapshotEnds {
         /// Whose numbers `seq` and those of later changes are.
         source: String,

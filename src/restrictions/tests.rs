@@ -198,6 +198,15 @@ fn half_a_state_is_not_heard() {
     assert_eq!(set.age(epoch), None);
     set.apply(ends(0), epoch);
     assert_eq!(set.age(epoch), Some(Duration::ZERO));
+    // Nor is a state that is loaded again, or a change that was held: the broker may be all that is left.
+    let later = epoch + Duration::from_secs(9);
+    set.apply(Event::SnapshotBegins { expected: 0 }, later);
+    set.apply(ends(3), later);
+    let old = Change { seq: 3, scope: user("bob"), effect: DEACTIVATED, in_force: true };
+    assert_eq!(set.apply(Event::Change(old), later), Applied::Stale);
+    assert_eq!(set.age(later), Some(Duration::from_secs(9)));
+    set.apply(Event::Heartbeat { seq: 3 }, later);
+    assert_eq!(set.age(later), Some(Duration::ZERO));
 }
 
 #[test]

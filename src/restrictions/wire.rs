@@ -5,7 +5,7 @@
 //! {"v":1,"type":"change","source":"9f2c","seq":8,"scope":"session","app":"acme","sid":"s1","effect":"issued_before","before":1795267467,"in_force":true}
 //! {"v":1,"type":"heartbeat","source":"9f2c","seq":8}
 //! {"v":1,"type":"snapshot","source":"9f2c","seq":8,"entries":2}
-//! {"v":1,"type":"node","node":"edge-1","source":"9f2c","seq":8,"entries":2,"fresh":true}
+//! {"v":1,"type":"node","node":"edge-1","instance":"5c1e","source":"9f2c","seq":8,"entries":2,"fresh":true}
 //! ```
 //!
 //! `source` names whose numbers `seq` are. Members that are not known are passed over, a version or type that is not
@@ -62,6 +62,9 @@ pub struct Position {
 pub struct NodeReport {
     /// The node's name.
     pub node: String,
+    /// What tells two processes of one name apart; new with each start.
+    #[serde(default)]
+    pub instance: String,
     /// The source that its restrictions come from; empty before its first state.
     pub source: String,
     /// Everything up to here is in force there.
@@ -286,7 +289,8 @@ pub fn decode_report(bytes: &[u8]) -> Result<NodeReport, WireError> {
         return Err(WireError::Unknown);
     }
     let report = raw.report;
-    let is_good = is_label(&report.node) && (report.source.is_empty() || is_label(&report.source));
+    let is_label_or_empty = |label: &str| label.is_empty() || is_label(label);
+    let is_good = is_label(&report.node) && is_label_or_empty(&report.source) && is_label_or_empty(&report.instance);
     if is_good { Ok(report) } else { Err(WireError::Malformed) }
 }
 

@@ -17,7 +17,7 @@ use crate::feed::wire::NodeReport;
 use crate::feed::{self, Broker, BrokerError, Following, Reporter, Reports, RestrictionFeed};
 use crate::proxy::Shared;
 use crate::relay::{EXPIRE_EVERY, RelayTimes, keep_expiring, relay};
-use crate::store::{Location, Store};
+use crate::store::{Location, Store, random_id};
 
 /// How often an edge says how far it is when nothing changes.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -45,7 +45,8 @@ pub(super) async fn edge(
     resync: watch::Receiver<u64>,
 ) -> anyhow::Result<Edge> {
     let (sender, applied) = watch::channel(0);
-    let reporting = Reporting { shared: shared.clone(), name: name.to_owned(), applied: applied.clone() };
+    let reporting =
+        Reporting { shared: shared.clone(), name: name.to_owned(), instance: random_id(), applied: applied.clone() };
     let metrics = || Arc::clone(&shared.metrics);
     let tasks = match source {
         FeedSource::Local => {
@@ -84,8 +85,7 @@ pub(super) async fn control(
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     Ok(match source {
         FeedSource::Local => {
-            let (store, holder) = (store.clone(), holder.to_owned());
-            vec![tokio::spawn(async move { keep_expiring(store, &holder, EXPIRE_EVERY).await })]
+            vec![tokio::spawn(keep_expiring(store.clone(), EXPIRE_EVERY))]
         }
         FeedSource::Redis(options) => {
             let broker = accepted(RedisBroker::new(options)?).await?;
@@ -153,6 +153,8 @@ impl Reporter for InProcess {
 struct Reporting {
     shared: Shared,
     name: String,
+    /// Tells this process from another of the same name.
+    instance: String,
     applied: watch::Receiver<u64>,
 }
 
@@ -174,7 +176,9 @@ impl Reporting {
     fn report(&self) -> NodeReport {
         let restrictions = &self.shared.restrictions;
         let (source, seq) = restrictions.position();
-        let fresh = self.shared.gate.load().freshness().holds(restrictions, Instant::now());
-        NodeReport { node: self.name.clone(), source, seq, entries: restrictions.len() as u64, fresh }
+        let most = self.shared.gate.load().freshness().max_staleness;
+        let fresh = restrictions.age(Instant::now()).is_some_and(|age| age <= most);
+        let (node, instance) = (self.name.clone(), self.instance.clone());
+        NodeReport { node, instance, source, seq, entries: restrictions.len() as u64, fresh }
     }
 }

@@ -96,7 +96,7 @@ impl Dialect {
             Dialect::Postgres => &[
                 "SET synchronous_commit = on",
                 "SET lock_timeout = '10s'",
-                "SET idle_in_transaction_session_timeout = '60s'",
+                "SET idle_in_transaction_session_timeout = '15s'",
             ],
         }
     }
@@ -136,18 +136,20 @@ impl Dialect {
     }
 
     /// Takes the lease $1 for $2 when it is the caller's, or for $3 milliseconds nobody has renewed it, by the
-    /// database's own clock.
+    /// database's own clock. One that ends far later than any lease would is from before the clock was put back.
     pub(super) fn take_lease(self) -> &'static str {
         match self {
             Dialect::Sqlite => {
                 "UPDATE leases SET holder = $2, until = CAST(unixepoch('subsec') * 1000 AS INTEGER) + $3
-                 WHERE name = $1 AND (holder = $2 OR until < CAST(unixepoch('subsec') * 1000 AS INTEGER))"
+                 WHERE name = $1 AND (holder = $2 OR until < CAST(unixepoch('subsec') * 1000 AS INTEGER)
+                     OR until > CAST(unixepoch('subsec') * 1000 AS INTEGER) + 2 * $3)"
             }
             Dialect::Postgres => {
                 "UPDATE leases SET holder = $2,
                      until = CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) + $3
                  WHERE name = $1
-                 AND (holder = $2 OR until < CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT))"
+                 AND (holder = $2 OR until < CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)
+                     OR until > CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT) + 2 * $3)"
             }
         }
     }

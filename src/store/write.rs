@@ -178,10 +178,14 @@ fn alter(rows: &mut HashMap<Key, Slot>, wanted: &Wanted, seq: &mut u64) -> Optio
     };
     let in_force = match (wanted.action, row.after) {
         (Action::Impose { expires_at }, held) => {
-            let expires_at = expires_at.map_or(0, |at| at.clamp(1, i64::MAX as u64));
-            if let Some(held) = held.filter(|held| held.issued_before == issued_before) {
-                row.after = Some(Held { expires_at, ..held });
-                return None;
+            let mut expires_at = expires_at.map_or(0, |at| at.clamp(1, i64::MAX as u64));
+            if let Some(held) = held {
+                // The later of both, and never is the latest: what one call has killed another does not revive.
+                expires_at = if held.expires_at == 0 || expires_at == 0 { 0 } else { held.expires_at.max(expires_at) };
+                if held.issued_before >= issued_before {
+                    row.after = Some(Held { expires_at, ..held });
+                    return None;
+                }
             }
             row.after = Some(Held { issued_before, expires_at, seq: *seq + 1 });
             true

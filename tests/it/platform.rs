@@ -96,7 +96,7 @@ fn control(storage: &Origin, broker: &Broker, database: &Database, name: &str) -
     Mediagate::serve(storage.address, |config| {
         let (_, after) = config.split_once("[control]").expect("a section");
         let after = after.replace("store = \"sqlite:mediagate.db\"", &database.settings());
-        format!("name = \"{name}\"\nroles = [\"control\"]\n{}[control]{after}", feed(broker, ""))
+        format!("name = \"{name}\"\nroles = [\"control\"]\n{}[control]{after}", feed(broker, "max_staleness_secs = 10"))
     })
 }
 

@@ -254,7 +254,14 @@ async fn the_documented_rights_are_enough() {
 
 /// Reports until one of them arrives: nobody may have listened to the first.
 async fn round_trip(reporter: &mut RedisReporter, reports: &mut RedisReports) {
-    let sent = NodeReport { node: "edge-1".into(), source: node::SOURCE.into(), seq: 7, entries: 2, fresh: true };
+    let sent = NodeReport {
+        node: "edge-1".into(),
+        instance: "i".into(),
+        source: node::SOURCE.into(),
+        seq: 7,
+        entries: 2,
+        fresh: true,
+    };
     let begun = Instant::now();
     loop {
         // A server that was restarted is found out by an error, and reached with the next report.
@@ -279,7 +286,14 @@ async fn reports_come_back_also_after_a_restart() {
     server.kill();
     assert!(matches!(
         reporter
-            .report(&NodeReport { node: "n".into(), source: String::new(), seq: 0, entries: 0, fresh: false })
+            .report(&NodeReport {
+                node: "n".into(),
+                instance: String::new(),
+                source: String::new(),
+                seq: 0,
+                entries: 0,
+                fresh: false
+            })
             .await,
         Err(BrokerError::Unreachable(_))
     ));

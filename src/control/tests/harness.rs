@@ -80,7 +80,7 @@ impl Gateway {
         let api_keys =
             vec![key("backend", ApiScope::FullAccess, FULL_KEY), key("sign-up", ApiScope::AuthOnly, SIGN_UP_KEY)];
         let gate = Arc::new(ArcSwap::from_pointee(gate));
-        let nodes = Arc::new(Nodes::new(Instant::now()));
+        let nodes = Arc::new(Nodes::new(Instant::now(), Duration::ZERO));
         let state = ControlState::new(store.clone(), Arc::clone(&nodes), Some(applied), gate, api_keys);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

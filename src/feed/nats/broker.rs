@@ -133,7 +133,7 @@ impl NatsBroker {
 
     /// The stream's last sequence when a relay has begun to write a state and not come to the end of it.
     async fn being_written(&self) -> Result<Option<u64>, BrokerError> {
-        let Some(marker) = self.link.newest(&self.link.subjects.snapshot).await? else { return Ok(None) };
+        let Some(marker) = self.link.marker().await? else { return Ok(None) };
         let heartbeat = self.link.newest(&self.link.subjects.heartbeat).await?;
         let has_ended = heartbeat.is_some_and(|heartbeat| heartbeat.sequence > marker.sequence);
         let state = self.link.info().await?.map(|info| info.state);

@@ -140,6 +140,17 @@ impl Link {
         self.kept(self.stream.raw_message_builder().last_by_subject(subject)).await
     }
 
+    /// The newest marker, if one is kept. It may be the first message and yet not be found by its subject, once others
+    /// were deleted around it (seen with nats-server 2.15.1).
+    pub(super) async fn marker(&self) -> Result<Option<StreamMessage>, BrokerError> {
+        if let Some(marker) = self.newest(&self.subjects.snapshot).await? {
+            return Ok(Some(marker));
+        }
+        let Some(info) = self.info().await?.filter(|info| info.state.messages > 0) else { return Ok(None) };
+        let first = self.message(info.state.first_sequence).await?;
+        Ok(first.filter(|first| first.subject.as_str() == self.subjects.snapshot))
+    }
+
     async fn kept(&self, request: RawMessageBuilder) -> Result<Option<StreamMessage>, BrokerError> {
         let request = async {
             match request.send().await {

@@ -38,6 +38,8 @@ pub(super) enum Next {
     Read,
     /// Ask whether the marker is still the one that was loaded from, then [`Progress::finish`].
     Verify,
+    /// Load the whole state again.
+    Reload,
     /// Ask for the newest heartbeat, then [`Progress::heard`]: too much is held back.
     AskHeartbeat,
 }
@@ -107,6 +109,7 @@ impl Progress {
         match said {
             Said::Marker { at, entries } => self.begin(sequence, at, entries, out),
             Said::Change { source, change } => self.change(sequence, source, change, pending, out),
+            Said::Heartbeat(at) if self.is_ahead(&at) => return Next::Reload,
             Said::Heartbeat(at) => self.heartbeat(sequence, at, out),
             Said::Claim(_) | Said::Nothing => {}
         }
@@ -158,6 +161,15 @@ impl Progress {
         }
     }
 
+    /// Whether the source says that there was more than has been delivered. The newest change of all is always kept, so
+    /// something was missed.
+    fn is_ahead(&self, at: &Position) -> bool {
+        let followed = matches!(&self.phase, Phase::Following { source } if *source == at.source);
+        // What the set will call absurd is for the set to say so.
+        let is_missing = |delivered: &Position| (1..=MAX_AHEAD).contains(&at.seq.saturating_sub(delivered.seq));
+        followed && self.delivered.as_ref().is_some_and(is_missing)
+    }
+
     fn heartbeat(&mut self, sequence: u64, at: Position, out: &mut Outcome) {
         match &mut self.phase {
             Phase::Waiting => {}
@@ -170,12 +182,10 @@ impl Progress {
             }
             Phase::Following { source } if *source != at.source => out.foreign += 1,
             Phase::Following { .. } => {
-                if let Some(delivered) = &mut self.delivered
-                    && at.seq.saturating_sub(delivered.seq) <= MAX_AHEAD
-                {
-                    delivered.seq = delivered.seq.max(at.seq);
+                // One that was written before we connected says nothing about who lives now.
+                if sequence > self.tip {
+                    out.events.push(Event::Heartbeat { seq: at.seq });
                 }
-                out.events.push(Event::Heartbeat { seq: at.seq });
             }
         }
     }

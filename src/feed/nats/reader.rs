@@ -180,7 +180,7 @@ impl Reader {
         // In this order: the heartbeat says how many subjects there were at its time, and they only become more.
         let heartbeat = self.link.newest(&self.link.subjects.heartbeat).await?;
         let Some(info) = self.link.info().await? else { return Err(Ended::Incomplete("there is no stream")) };
-        let marker = self.link.newest(&self.link.subjects.snapshot).await?;
+        let marker = self.link.marker().await?;
         let (Some(heartbeat), Some(marker)) = (heartbeat, marker) else {
             return Err(Ended::Incomplete("nothing has been published"));
         };
@@ -253,8 +253,9 @@ impl Reader {
             self.deliver(memory.reload, std::mem::take(&mut out)).await?;
             match next {
                 Next::Read => return Ok(()),
+                Next::Reload => return Err(Ended::Reload),
                 Next::Verify => {
-                    let marker = self.link.newest(&self.link.subjects.snapshot).await?;
+                    let marker = self.link.marker().await?;
                     memory.progress.finish(marker.map(|marker| marker.sequence), pending, &mut out);
                     next = Next::Read;
                 }

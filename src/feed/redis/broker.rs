@@ -204,14 +204,17 @@ impl Broker for RedisBroker {
     ) -> Result<(), BrokerError> {
         let before = self.look().await?;
         let generation = new_generation()?;
-        let filled = match self.fill(&generation, at, parts).await {
+        let filled = self.fill(&generation, at, parts).await;
+        let was_filled = filled.is_ok();
+        let filled = match filled {
             Ok(count) => self.swap(&before, &generation, at, count).await,
             Err(error) => Err(broker_error(&error)),
         };
-        match filled {
+        match &filled {
             Ok(()) => self.generation = Some(generation),
             // Whether it was swapped in is not known after a lost answer; otherwise it was not.
-            Err(BrokerError::Moved) => {
+            Err(error) if !was_filled || matches!(error, BrokerError::Moved) => {
+                self.generation = None;
                 let unlink = cmd("UNLINK").arg(self.keys.state(&generation)).take();
                 // One that cannot be removed expires.
                 let _ = self.link.run::<Value>(&unlink).await;

@@ -9,5 +9,13 @@ if meta[1] ~= ARGV[1] or meta[2] ~= ARGV[2] or meta[3] ~= ARGV[3]
     or tonumber(meta[4]) ~= redis.call('HLEN', KEYS[2]) or redis.call('EXISTS', KEYS[3]) == 0 then
   return 'MOVED'
 end
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', 'm', ARGV[5])
+local added = redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', ARGV[4], '*', 'm', ARGV[5])
+if type(added) == 'table' and added.err then
+  -- Somebody has used up its ids: it is begun anew, with the state.
+  if string.find(added.err, 'exhausted') then
+    redis.call('DEL', KEYS[3])
+    return 'MOVED'
+  end
+  return added
+end
 return 'OK'

@@ -12,7 +12,15 @@ if meta[1] ~= ARGV[1] or meta[2] ~= ARGV[2] or meta[3] ~= ARGV[3]
 end
 for i = 6, #ARGV, 3 do
   -- The stream first: where it cannot take anything, the state stays as it is.
-  redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[5], '*', 'm', ARGV[i + 2])
+  local added = redis.pcall('XADD', KEYS[3], 'MAXLEN', '~', ARGV[5], '*', 'm', ARGV[i + 2])
+  if type(added) == 'table' and added.err then
+    -- Somebody has used up its ids: it is begun anew, with the state.
+    if i == 6 and string.find(added.err, 'exhausted') then
+      redis.call('DEL', KEYS[3])
+      return 'MOVED'
+    end
+    return added
+  end
   if ARGV[i] == 'set' then
     redis.call('HSET', KEYS[2], ARGV[i + 1], ARGV[i + 2])
   else

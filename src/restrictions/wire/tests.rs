@@ -101,8 +101,16 @@ fn keys_differ_wherever_scope_or_effect_do() {
 
 #[test]
 fn reports_read_as_documented_and_back() {
-    let text = r#"{"v":1,"type":"node","node":"edge-1","source":"9f2c","seq":8,"entries":2,"fresh":true}"#;
-    let report = NodeReport { node: "edge-1".into(), source: "9f2c".into(), seq: 8, entries: 2, fresh: true };
+    let text =
+        r#"{"v":1,"type":"node","node":"edge-1","instance":"5c1e","source":"9f2c","seq":8,"entries":2,"fresh":true}"#;
+    let report = NodeReport {
+        node: "edge-1".into(),
+        instance: "5c1e".into(),
+        source: "9f2c".into(),
+        seq: 8,
+        entries: 2,
+        fresh: true,
+    };
     assert_eq!(String::from_utf8(encode_report(&report)).unwrap(), text);
     assert_eq!(decode_report(text.as_bytes()), Ok(report));
     for bad in ["", "{}", &text.replace("edge-1", "a b"), &text.replace("edge-1", &"x".repeat(65))] {

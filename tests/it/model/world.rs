@@ -130,10 +130,7 @@ impl Watched {
             if runs[node] {
                 self.clocks[node] += passed;
             }
-            let Some(age) = set.age(now).filter(|age| *age <= MAX_STALENESS) else {
-                self.hearing[node] = None;
-                continue;
-            };
+            let Some(age) = set.age(now).filter(|age| *age <= MAX_STALENESS) else { continue };
             let hearing = *self.hearing[node].get_or_insert(self.clocks[node]);
             for (number, duty) in &self.duties {
                 let known_for = self.clocks[node].saturating_sub(duty.since[node].max(hearing));

@@ -166,7 +166,14 @@ async fn reports_arrive_also_after_a_restart() {
     let outsider = async_nats::connect(server.url("nats")).await.expect("connected");
     outsider.publish("mediagate.reports", "nonsense".into()).await.expect("sent");
     for seq in [1, 2] {
-        let report = NodeReport { node: "edge-1".into(), source: "db1".into(), seq, entries: 3, fresh: true };
+        let report = NodeReport {
+            node: "edge-1".into(),
+            instance: "i".into(),
+            source: "db1".into(),
+            seq,
+            entries: 3,
+            fresh: true,
+        };
         let mut got = None;
         let mut tick = tokio::time::interval(std::time::Duration::from_millis(20));
         for _ in 0..3000 {
