@@ -67,7 +67,7 @@ struct Committed {
 }
 
 impl ControlState {
-    /// Takes the store, what nodes report, the newest `seq` in force as [`crate::feed::follow`] tells it (`None`: calls
+    /// Takes the store, what nodes report, the newest `seq` in force as [`crate::feed::Following`] tells it (`None`: calls
     /// do not wait for this process), the gate for its apps, and the keys that calls are made with.
     pub fn new(
         store: Store,

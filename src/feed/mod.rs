@@ -1,6 +1,6 @@
 //! Where restrictions come from.
 //!
-//! A feed delivers [`Event`]s; [`follow`] hands them to the set. Requests never wait for either. On the other side the
+//! A feed delivers [`Event`]s; [`Following`] hands them to the set. Requests never wait for either. On the other side the
 //! control plane's relay writes what its database has committed to a [`Broker`].
 
 #[cfg(feature = "server")]
