@@ -4,7 +4,6 @@ mod cuts;
 mod forwarding;
 mod hygiene;
 mod memory;
-mod model;
 mod nats;
 mod operations;
 mod platform;

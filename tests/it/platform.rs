@@ -331,7 +331,14 @@ fn a_relay_that_is_paused_is_relieved_and_spoils_nothing_when_it_wakes() {
         assert_eq!(deactivate(&first, "bob"), (1, 0));
         let second = control(&storage, &broker, &database, "second");
         eventually("the second hears the node", || nodes(&second) == 1);
-        first.signal("STOP");
+        eventually("it is paused while it does not hold the database", || {
+            first.signal("STOP");
+            let paused = second.control("DELETE", "/v3/users", &json!({ "uidsToDeactivate": ["erin"] })).status == 200;
+            if !paused {
+                first.signal("CONT");
+            }
+            paused
+        });
         assert_eq!(deactivate(&second, "carol"), (1, 0));
         call(&second, "PUT", "/v3/users?wait=20s", json!({ "uidsToActivate": ["bob"] }));
         first.signal("CONT");

@@ -131,6 +131,7 @@ impl RedisServer {
     }
 
     /// Takes its data away; it must not run.
+    #[allow(dead_code, reason = "the model loses data")]
     pub fn lose_data(&self) {
         assert!(self.child.is_none(), "it runs");
         for entry in std::fs::read_dir(self.dir.path()).expect("its folder").flatten() {
