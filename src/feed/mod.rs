@@ -134,6 +134,14 @@ pub enum BrokerError {
     Failed(String),
 }
 
+/// A name on a broker that nobody else has.
+#[cfg(feature = "server")]
+fn random_name() -> Result<String, BrokerError> {
+    let mut random = [0; 8];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| BrokerError::Failed("no randomness".to_owned()))?;
+    Ok(format!("{:016x}", u64::from_be_bytes(random)))
+}
+
 /// What follows a feed.
 #[derive(Debug)]
 pub struct Following<'a, C> {

@@ -13,13 +13,13 @@ use async_nats::jetstream::stream::Info;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::link::{Link, MAX_IN_FLIGHT, random_name};
+use super::link::{Link, MAX_IN_FLIGHT};
 use super::options::NatsOptions;
 use super::settings;
 use super::subjects::Said;
 use super::{SUBJECTS_HEADER, kept_subjects};
 use crate::feed::wire::{self, Message, Position};
-use crate::feed::{Broker, BrokerError};
+use crate::feed::{Broker, BrokerError, random_name};
 use crate::restrictions::{Change, Entry};
 
 /// How often a stream is looked at again that changes while it is looked at.

@@ -185,13 +185,6 @@ fn is_not_believed(error: &ConnectError) -> bool {
     false
 }
 
-/// A name that nobody else has.
-pub(super) fn random_name() -> Result<String, BrokerError> {
-    let mut random = [0; 8];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| BrokerError::Failed("no randomness".to_owned()))?;
-    Ok(format!("{:016x}", u64::from_ne_bytes(random)))
-}
-
 fn note(health: &watch::Sender<Health>, event: &Event, reports: &str) {
     match event {
         Event::Disconnected => health.send_modify(|health| health.broken += 1),

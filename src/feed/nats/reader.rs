@@ -9,11 +9,11 @@ use futures_util::StreamExt;
 use tokio::sync::{mpsc, watch};
 
 use super::kept_subjects;
-use super::link::{Link, Throttle, random_name};
+use super::link::{Link, Throttle};
 use super::progress::{Next, Outcome, Progress};
 use super::subjects::Said;
 use crate::feed::wire::WireError;
-use crate::feed::{Backoff, BrokerError};
+use crate::feed::{Backoff, BrokerError, random_name};
 use crate::metrics::Metrics;
 use crate::restrictions::Event;
 

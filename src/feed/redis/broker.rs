@@ -11,7 +11,7 @@ use super::link::{Link, broker_error, unexpected};
 use super::look::{Look, look};
 use super::scripts;
 use crate::feed::wire::{self, Message, Position};
-use crate::feed::{Broker, BrokerError};
+use crate::feed::{Broker, BrokerError, random_name};
 use crate::restrictions::{Change, Entry};
 
 /// Changes in one script: a few milliseconds of a server that does nothing else meanwhile.
@@ -203,7 +203,7 @@ impl Broker for RedisBroker {
         parts: mpsc::Receiver<Vec<Entry>>,
     ) -> Result<(), BrokerError> {
         let before = self.look().await?;
-        let generation = new_generation()?;
+        let generation = random_name()?;
         let filled = self.fill(&generation, at, parts).await;
         let was_filled = filled.is_ok();
         let filled = match filled {
@@ -229,11 +229,4 @@ impl Broker for RedisBroker {
 fn message(at: &Position, entry: &Entry) -> Message {
     let Entry { scope, effect, in_force } = entry.clone();
     Message::Change { source: at.source.clone(), change: Change { seq: at.seq.max(1), scope, effect, in_force } }
-}
-
-/// A name that no other refill has, by whomever.
-fn new_generation() -> Result<String, BrokerError> {
-    let mut random = [0; 8];
-    aws_lc_rs::rand::fill(&mut random).map_err(|_| BrokerError::Failed("no randomness".into()))?;
-    Ok(format!("{:016x}", u64::from_be_bytes(random)))
 }
