@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-pub use change::{Applied, Change, Effect, Entry, Event, Restricted, Scope, ScopeKind};
+pub use change::{Applied, Change, Effect, EffectKind, Entry, Event, Restricted, Scope, ScopeKind};
 pub use tables::ScopeId;
 use tables::Tables;
 
@@ -47,12 +47,23 @@ pub struct Subject {
     pub issued_at: Option<u64>,
 }
 
+/// What the control plane has set of an app, beyond its configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AppSettings {
+    /// Whether refusals are at least counted.
+    pub is_observed: bool,
+    /// Whether only good tokens get in.
+    pub is_enforced: bool,
+    /// UNIX seconds: what was last modified before needs no token.
+    pub tokenized_since: Option<u64>,
+}
+
 /// What the writers share; readers never touch it.
 struct Order {
     /// Everything up to here has been applied or superseded; `None` before the first snapshot.
     settled: Option<u64>,
     /// The newest `seq` applied to a scope and effect, above `settled` only.
-    unsettled: HashMap<(ScopeId, bool), u64>,
+    unsettled: HashMap<(ScopeId, EffectKind), u64>,
     /// A state that is arriving in parts.
     arriving: Option<Tables>,
     /// Whose numbers these are; empty where the feed does not say.
@@ -169,10 +180,39 @@ impl RestrictionSet {
             match id.and_then(|id| tables.effect_on(kind, id, subject.issued_at)) {
                 None => {}
                 Some(Effect::Deactivated) => return Err(restricted),
-                Some(Effect::IssuedBefore { .. }) => return Err(Restricted::IssuedBefore),
+                Some(_) => return Err(Restricted::IssuedBefore),
             }
         }
         Ok(())
+    }
+
+    /// What is set of `app` by the control plane.
+    pub fn app_settings(&self, app: &str) -> AppSettings {
+        let tables = self.tables.load();
+        if !tables.has_settings(ScopeKind::App) {
+            return AppSettings::default();
+        }
+        let id = self.hash(ScopeKind::App, app, "");
+        AppSettings {
+            is_observed: tables.setting(id, EffectKind::Observed).is_some(),
+            is_enforced: tables.setting(id, EffectKind::Enforced).is_some(),
+            tokenized_since: tables.setting(id, EffectKind::TokenizedSince).and_then(Effect::time),
+        }
+    }
+
+    /// Whether the control plane says that the object `key` of `app` needs no token, because of a folder it is in.
+    pub fn is_exempt(&self, app: &str, key: &str) -> bool {
+        let tables = self.tables.load();
+        let is_set =
+            |prefix: &str| tables.setting(self.hash(ScopeKind::Prefix, app, prefix), EffectKind::Exempt).is_some();
+        tables.has_settings(ScopeKind::Prefix) && key.match_indices('/').any(|(at, _)| is_set(&key[..=at]))
+    }
+
+    /// Whether the API key with this digest opens every object of `app`.
+    pub fn opens(&self, app: &str, digest: &str) -> bool {
+        let tables = self.tables.load();
+        let id = || self.hash(ScopeKind::ApiKey, app, digest);
+        tables.has_settings(ScopeKind::ApiKey) && tables.setting(id(), EffectKind::Exempt).is_some()
     }
 
     /// Takes in what the feed said. In force for every check that starts after this returns.
@@ -255,7 +295,7 @@ impl RestrictionSet {
             return Applied::Stale;
         }
         let id = self.id(&change.scope);
-        let slot = (id, change.effect == Effect::Deactivated);
+        let slot = (id, change.effect.kind());
         let superseded = order.unsettled.get(&slot).is_some_and(|held| change.seq <= *held);
         let in_order = change.seq == settled + 1;
         if !in_order && !superseded {

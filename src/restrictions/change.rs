@@ -29,6 +29,20 @@ pub enum Scope {
         /// The token's id.
         jti: String,
     },
+    /// A folder of one app.
+    Prefix {
+        /// The app id.
+        app: String,
+        /// The folder in the app, with the `/` at its end.
+        prefix: String,
+    },
+    /// A key of the control API that was made for one app.
+    ApiKey {
+        /// The app id.
+        app: String,
+        /// SHA-256 of the key, in lower-case hexadecimal digits.
+        digest: String,
+    },
 }
 
 /// The kinds of [`Scope`], as metrics label them.
@@ -42,11 +56,16 @@ pub enum ScopeKind {
     Session,
     /// [`Scope::Token`].
     Token,
+    /// [`Scope::Prefix`].
+    Prefix,
+    /// [`Scope::ApiKey`].
+    ApiKey,
 }
 
 impl ScopeKind {
     /// Every kind, in the order of their counters.
-    pub const ALL: [ScopeKind; 4] = [ScopeKind::App, ScopeKind::User, ScopeKind::Session, ScopeKind::Token];
+    pub const ALL: [ScopeKind; 6] =
+        [ScopeKind::App, ScopeKind::User, ScopeKind::Session, ScopeKind::Token, ScopeKind::Prefix, ScopeKind::ApiKey];
 
     /// The metric label.
     pub const fn label(self) -> &'static str {
@@ -55,6 +74,8 @@ impl ScopeKind {
             ScopeKind::User => "user",
             ScopeKind::Session => "session",
             ScopeKind::Token => "token",
+            ScopeKind::Prefix => "prefix",
+            ScopeKind::ApiKey => "api_key",
         }
     }
 }
@@ -67,6 +88,20 @@ impl Scope {
             Scope::User { .. } => ScopeKind::User,
             Scope::Session { .. } => ScopeKind::Session,
             Scope::Token { .. } => ScopeKind::Token,
+            Scope::Prefix { .. } => ScopeKind::Prefix,
+            Scope::ApiKey { .. } => ScopeKind::ApiKey,
+        }
+    }
+
+    /// The scope of `kind` called `name` in `app`; an app has no name of its own.
+    pub(crate) fn new(kind: ScopeKind, app: String, name: String) -> Scope {
+        match kind {
+            ScopeKind::App => Scope::App { app },
+            ScopeKind::User => Scope::User { app, uid: name },
+            ScopeKind::Session => Scope::Session { app, sid: name },
+            ScopeKind::Token => Scope::Token { app, jti: name },
+            ScopeKind::Prefix => Scope::Prefix { app, prefix: name },
+            ScopeKind::ApiKey => Scope::ApiKey { app, digest: name },
         }
     }
 
@@ -76,11 +111,14 @@ impl Scope {
             Scope::User { app, uid } => (app, uid),
             Scope::Session { app, sid } => (app, sid),
             Scope::Token { app, jti } => (app, jti),
+            Scope::Prefix { app, prefix } => (app, prefix),
+            Scope::ApiKey { app, digest } => (app, digest),
         }
     }
 }
 
-/// What a restriction does. The two are independent: lifting a deactivation does not revive what was flushed.
+/// What is said of a scope: a restriction, or a setting that every node must know as soon. Each is independent of the
+/// others: lifting a deactivation does not revive what was flushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Nothing of the scope is accepted.
@@ -91,6 +129,103 @@ pub enum Effect {
         /// UNIX seconds.
         before: u64,
     },
+    /// Of an app: what would be refused without [`Effect::Enforced`] is counted.
+    Observed,
+    /// Of an app: only good tokens get in.
+    Enforced,
+    /// Of an app: objects that were last modified before this time need no token.
+    TokenizedSince {
+        /// UNIX seconds.
+        since: u64,
+    },
+    /// Of a folder: its objects need no token. Of an API key: it opens every object of its app.
+    Exempt,
+}
+
+/// The kinds of [`Effect`]: a scope has each of them once or not at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EffectKind {
+    /// [`Effect::Deactivated`].
+    Deactivated,
+    /// [`Effect::IssuedBefore`].
+    IssuedBefore,
+    /// [`Effect::Observed`].
+    Observed,
+    /// [`Effect::Enforced`].
+    Enforced,
+    /// [`Effect::TokenizedSince`].
+    TokenizedSince,
+    /// [`Effect::Exempt`].
+    Exempt,
+}
+
+impl EffectKind {
+    /// Every kind.
+    pub const ALL: [EffectKind; 6] = [
+        EffectKind::Deactivated,
+        EffectKind::IssuedBefore,
+        EffectKind::Observed,
+        EffectKind::Enforced,
+        EffectKind::TokenizedSince,
+        EffectKind::Exempt,
+    ];
+
+    /// What messages and databases call it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            EffectKind::Deactivated => "deactivated",
+            EffectKind::IssuedBefore => "issued_before",
+            EffectKind::Observed => "observed",
+            EffectKind::Enforced => "enforced",
+            EffectKind::TokenizedSince => "tokenized_since",
+            EffectKind::Exempt => "exempt",
+        }
+    }
+
+    /// Whether it can be said of scopes of `kind`.
+    pub const fn is_of(self, kind: ScopeKind) -> bool {
+        match self {
+            EffectKind::Deactivated | EffectKind::IssuedBefore => {
+                matches!(kind, ScopeKind::App | ScopeKind::User | ScopeKind::Session | ScopeKind::Token)
+            }
+            EffectKind::Observed | EffectKind::Enforced | EffectKind::TokenizedSince => matches!(kind, ScopeKind::App),
+            EffectKind::Exempt => matches!(kind, ScopeKind::Prefix | ScopeKind::ApiKey),
+        }
+    }
+
+    /// The effect of this kind, at a time in UNIX seconds where it has one.
+    pub(crate) const fn at(self, time: u64) -> Effect {
+        match self {
+            EffectKind::Deactivated => Effect::Deactivated,
+            EffectKind::IssuedBefore => Effect::IssuedBefore { before: time },
+            EffectKind::Observed => Effect::Observed,
+            EffectKind::Enforced => Effect::Enforced,
+            EffectKind::TokenizedSince => Effect::TokenizedSince { since: time },
+            EffectKind::Exempt => Effect::Exempt,
+        }
+    }
+}
+
+impl Effect {
+    /// Which kind of effect this is.
+    pub const fn kind(self) -> EffectKind {
+        match self {
+            Effect::Deactivated => EffectKind::Deactivated,
+            Effect::IssuedBefore { .. } => EffectKind::IssuedBefore,
+            Effect::Observed => EffectKind::Observed,
+            Effect::Enforced => EffectKind::Enforced,
+            Effect::TokenizedSince { .. } => EffectKind::TokenizedSince,
+            Effect::Exempt => EffectKind::Exempt,
+        }
+    }
+
+    /// Its time, in UNIX seconds, where it has one.
+    pub(crate) const fn time(self) -> Option<u64> {
+        match self {
+            Effect::IssuedBefore { before: time } | Effect::TokenizedSince { since: time } => Some(time),
+            Effect::Deactivated | Effect::Observed | Effect::Enforced | Effect::Exempt => None,
+        }
+    }
 }
 
 /// A change of one effect on one scope.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use dashmap::{DashMap, DashSet};
 
-use super::change::{Effect, ScopeKind};
+use super::change::{Effect, EffectKind, ScopeKind};
 
 /// A scope as the set knows it: a 128-bit hash keyed with a secret of the process, so that nobody can
 /// choose identities that collide.
@@ -51,12 +51,15 @@ type BuildIdHasher = BuildHasherDefault<IdHasher>;
 struct Counts {
     deactivated: AtomicUsize,
     issued_before: AtomicUsize,
+    settings: AtomicUsize,
 }
 
 /// One generation of tables; a snapshot builds a new one beside the old.
 pub(super) struct Tables {
     deactivated: DashSet<ScopeId, BuildIdHasher>,
     issued_before: DashMap<ScopeId, u64, BuildIdHasher>,
+    /// What is no restriction: few, and looked up only where there are any.
+    settings: DashMap<(ScopeId, EffectKind), Effect>,
     counts: [Counts; ScopeKind::ALL.len()],
 }
 
@@ -65,6 +68,7 @@ impl Tables {
         Tables {
             deactivated: DashSet::with_capacity_and_hasher(capacity, BuildIdHasher::default()),
             issued_before: DashMap::with_hasher(BuildIdHasher::default()),
+            settings: DashMap::new(),
             counts: Default::default(),
         }
     }
@@ -74,6 +78,7 @@ impl Tables {
         let count = match effect {
             Effect::Deactivated => &counts.deactivated,
             Effect::IssuedBefore { .. } => &counts.issued_before,
+            _ => &counts.settings,
         };
         // Up before the entry is there, down after it is gone: a reader that sees 0 may skip the table.
         if in_force {
@@ -84,6 +89,8 @@ impl Tables {
             (Effect::Deactivated, false) => self.deactivated.remove(&id).is_some(),
             (Effect::IssuedBefore { before }, true) => self.issued_before.insert(id, before).is_none(),
             (Effect::IssuedBefore { .. }, false) => self.issued_before.remove(&id).is_some(),
+            (setting, true) => self.settings.insert((id, setting.kind()), setting).is_none(),
+            (setting, false) => self.settings.remove(&(id, setting.kind())).is_some(),
         };
         if in_force != changed {
             count.fetch_sub(1, Ordering::SeqCst);
@@ -104,8 +111,21 @@ impl Tables {
         issued_at.is_none_or(|at| at < before).then_some(Effect::IssuedBefore { before })
     }
 
+    /// Whether anything is set of scopes of `kind`.
+    pub(super) fn has_settings(&self, kind: ScopeKind) -> bool {
+        self.counts[kind as usize].settings.load(Ordering::SeqCst) != 0
+    }
+
+    /// Returns the setting of `kind` on `id`.
+    pub(super) fn setting(&self, id: ScopeId, kind: EffectKind) -> Option<Effect> {
+        self.settings.get(&(id, kind)).map(|setting| *setting)
+    }
+
     pub(super) fn len(&self, kind: ScopeKind) -> usize {
         let counts = &self.counts[kind as usize];
-        counts.deactivated.load(Ordering::SeqCst) + counts.issued_before.load(Ordering::SeqCst)
+        [&counts.deactivated, &counts.issued_before, &counts.settings]
+            .map(|count| count.load(Ordering::SeqCst))
+            .iter()
+            .sum()
     }
 }

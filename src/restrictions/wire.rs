@@ -3,6 +3,8 @@
 //! ```text
 //! {"v":1,"type":"change","source":"9f2c","seq":7,"scope":"user","app":"acme","uid":"bob","effect":"deactivated","in_force":true}
 //! {"v":1,"type":"change","source":"9f2c","seq":8,"scope":"session","app":"acme","sid":"s1","effect":"issued_before","before":1795267467,"in_force":true}
+//! {"v":1,"type":"change","source":"9f2c","seq":9,"scope":"app","app":"acme","effect":"tokenized_since","since":1767225600,"in_force":true}
+//! {"v":1,"type":"change","source":"9f2c","seq":10,"scope":"prefix","app":"acme","prefix":"legacy/","effect":"exempt","in_force":true}
 //! {"v":1,"type":"heartbeat","source":"9f2c","seq":8}
 //! {"v":1,"type":"snapshot","source":"9f2c","seq":8,"entries":2}
 //! {"v":1,"type":"node","node":"edge-1","instance":"5c1e","source":"9f2c","seq":8,"entries":2,"fresh":true}
@@ -16,7 +18,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Effect, Scope, ScopeKind};
+use super::{Change, Effect, EffectKind, Scope, ScopeKind};
 
 /// Longest message, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 4096;
@@ -96,7 +98,7 @@ struct Raw<'a> {
     #[serde(default)]
     seq: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    scope: Option<ScopeLabel>,
+    scope: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     app: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -106,29 +108,19 @@ struct Raw<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     jti: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    effect: Option<EffectLabel>,
+    prefix: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    digest: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    effect: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     before: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    since: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     in_force: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     entries: Option<u64>,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum ScopeLabel {
-    App,
-    User,
-    Session,
-    Token,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum EffectLabel {
-    Deactivated,
-    IssuedBefore,
 }
 
 /// Reads one message.
@@ -177,16 +169,24 @@ fn version_of(bytes: &[u8]) -> Option<u64> {
 fn change(raw: Raw<'_>) -> Option<Change> {
     let app = raw.app.filter(|app| crate::gate::is_app_id(app))?.into_owned();
     let name = |name: Option<Cow<'_, str>>| name.filter(|name| is_name(name)).map(Cow::into_owned);
-    let scope = match raw.scope? {
-        ScopeLabel::App => Scope::App { app },
-        ScopeLabel::User => Scope::User { app, uid: name(raw.uid)? },
-        ScopeLabel::Session => Scope::Session { app, sid: name(raw.sid)? },
-        ScopeLabel::Token => Scope::Token { app, jti: name(raw.jti)? },
+    let label = raw.scope?;
+    let kind = ScopeKind::ALL.into_iter().find(|kind| kind.label() == label)?;
+    let name = match kind {
+        ScopeKind::App => String::new(),
+        ScopeKind::User => name(raw.uid)?,
+        ScopeKind::Session => name(raw.sid)?,
+        ScopeKind::Token => name(raw.jti)?,
+        ScopeKind::Prefix => name(raw.prefix)?,
+        ScopeKind::ApiKey => name(raw.digest)?,
     };
-    let effect = match raw.effect? {
-        EffectLabel::Deactivated => Effect::Deactivated,
-        EffectLabel::IssuedBefore => Effect::IssuedBefore { before: raw.before? },
+    let label = raw.effect?;
+    let effect = EffectKind::ALL.into_iter().find(|effect| effect.label() == label && effect.is_of(kind))?;
+    let time = match effect {
+        EffectKind::IssuedBefore => raw.before?,
+        EffectKind::TokenizedSince => raw.since?,
+        _ => 0,
     };
+    let (scope, effect) = (Scope::new(kind, app, name), effect.at(time));
     Some(Change { seq: raw.seq, scope, effect, in_force: raw.in_force? }).filter(|change| change.seq != 0)
 }
 
@@ -212,8 +212,11 @@ pub fn encode(message: &Message) -> Vec<u8> {
         uid: None,
         sid: None,
         jti: None,
+        prefix: None,
+        digest: None,
         effect: None,
         before: None,
+        since: None,
         in_force: None,
         entries: None,
     };
@@ -227,23 +230,18 @@ pub fn encode(message: &Message) -> Vec<u8> {
 
 fn with_change<'a>(raw: Raw<'a>, change: &'a Change) -> Raw<'a> {
     let name = |kind| (change.scope.kind() == kind).then(|| Cow::Borrowed(change.scope.parts().1));
-    let (effect, before) = match change.effect {
-        Effect::Deactivated => (EffectLabel::Deactivated, None),
-        Effect::IssuedBefore { before } => (EffectLabel::IssuedBefore, Some(before)),
-    };
+    let time = |kind| change.effect.time().filter(|_| change.effect.kind() == kind);
     Raw {
-        scope: Some(match change.scope.kind() {
-            ScopeKind::App => ScopeLabel::App,
-            ScopeKind::User => ScopeLabel::User,
-            ScopeKind::Session => ScopeLabel::Session,
-            ScopeKind::Token => ScopeLabel::Token,
-        }),
+        scope: Some(Cow::Borrowed(change.scope.kind().label())),
         app: Some(Cow::Borrowed(change.scope.parts().0)),
         uid: name(ScopeKind::User),
         sid: name(ScopeKind::Session),
         jti: name(ScopeKind::Token),
-        effect: Some(effect),
-        before,
+        prefix: name(ScopeKind::Prefix),
+        digest: name(ScopeKind::ApiKey),
+        effect: Some(Cow::Borrowed(change.effect.kind().label())),
+        before: time(EffectKind::IssuedBefore),
+        since: time(EffectKind::TokenizedSince),
         in_force: Some(change.in_force),
         ..raw
     }
@@ -252,10 +250,7 @@ fn with_change<'a>(raw: Raw<'a>, change: &'a Change) -> Raw<'a> {
 /// The name under which a broker keeps the newest change of one effect on one scope: `deactivated/user/acme/bob`. An
 /// app id has no slash, so no two are alike.
 pub fn key(scope: &Scope, effect: Effect) -> String {
-    let effect = match effect {
-        Effect::Deactivated => "deactivated",
-        Effect::IssuedBefore { .. } => "issued_before",
-    };
+    let effect = effect.kind().label();
     let (app, name) = scope.parts();
     format!("{effect}/{}/{app}/{name}", scope.kind().label())
 }

@@ -3,7 +3,7 @@
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
-use crate::restrictions::{Change, Effect, Scope, ScopeKind};
+use crate::restrictions::{Change, Effect, EffectKind, Scope, ScopeKind};
 
 /// App, kind and name of a scope, as columns have them.
 pub(super) fn parts_of(scope: &Scope) -> (&str, &'static str, &str) {
@@ -15,18 +15,11 @@ pub(super) fn parts_of(scope: &Scope) -> (&str, &'static str, &str) {
 pub(super) fn row_scope(row: &AnyRow) -> Result<(Scope, Effect), sqlx::Error> {
     let (app, id): (String, String) = (row.try_get("app")?, row.try_get("id")?);
     let label: &str = row.try_get("scope")?;
-    let kind = ScopeKind::ALL.into_iter().find(|kind| kind.label() == label);
-    let scope = match kind.ok_or_else(|| unknown("scope", label))? {
-        ScopeKind::App => Scope::App { app },
-        ScopeKind::User => Scope::User { app, uid: id },
-        ScopeKind::Session => Scope::Session { app, sid: id },
-        ScopeKind::Token => Scope::Token { app, jti: id },
-    };
-    let effect = match row.try_get("effect")? {
-        "deactivated" => Effect::Deactivated,
-        "issued_before" => Effect::IssuedBefore { before: row.try_get::<i64, _>("issued_before")? as u64 },
-        label => return Err(unknown("effect", label)),
-    };
+    let kind = ScopeKind::ALL.into_iter().find(|kind| kind.label() == label).ok_or_else(|| unknown("scope", label))?;
+    let label: &str = row.try_get("effect")?;
+    let effect = EffectKind::ALL.into_iter().find(|effect| effect.label() == label);
+    let effect = effect.filter(|effect| effect.is_of(kind)).ok_or_else(|| unknown("effect", label))?;
+    let (scope, effect) = (Scope::new(kind, app, id), effect.at(row.try_get::<i64, _>("issued_before")? as u64));
     Ok((scope, effect))
 }
 

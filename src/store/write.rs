@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::rows::{parts_of, row_scope};
 use super::{Action, Location, StoreError, Wanted};
-use crate::restrictions::{Change, Effect, Scope};
+use crate::restrictions::{Change, Effect, EffectKind, Scope};
 
 /// Rows that one statement takes: their parameters stay below the limits of both databases.
 const ROWS: usize = 1000;
@@ -28,12 +28,13 @@ pub(super) const KEPT_CHANGES: u64 = 500_000;
 const PRUNE_EVERY: u64 = 10_000;
 
 /// One effect on one scope, as rows are told apart.
-type Key = (Scope, bool);
+type Key = (Scope, EffectKind);
 
 /// What the store says of one effect on one scope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Held {
-    issued_before: u64,
+    /// The time of the effect, 0 where it has none.
+    time: u64,
     expires_at: u64,
     seq: u64,
 }
@@ -150,18 +151,14 @@ async fn read(
             tuples(keys.len(), 4)
         );
         let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(keys.len() == 1 || keys.len() == ROWS);
-        for (scope, deactivated) in keys {
+        for (scope, effect) in keys {
             let (app, kind, id) = parts_of(scope);
-            query = query.bind(app).bind(kind).bind(id).bind(label(*deactivated));
+            query = query.bind(app).bind(kind).bind(id).bind(effect.label());
         }
         for row in query.fetch_all(&mut *connection).await? {
             let (scope, effect) = row_scope(&row)?;
             let number = |column: &str| Ok::<u64, sqlx::Error>(row.try_get::<i64, _>(column)? as u64);
-            let held = Held {
-                issued_before: number("issued_before")?,
-                expires_at: number("expires_at")?,
-                seq: number("seq")?,
-            };
+            let held = Held { time: number("issued_before")?, expires_at: number("expires_at")?, seq: number("seq")? };
             rows.insert(key(&scope, effect), Slot { before: Some(held), after: Some(held) });
         }
     }
@@ -172,22 +169,24 @@ async fn read(
 fn alter(rows: &mut HashMap<Key, Slot>, wanted: &Wanted, seq: &mut u64) -> Option<Change> {
     let effect = storable(wanted.effect);
     let row = rows.get_mut(&key(&wanted.scope, effect))?;
-    let issued_before = match effect {
-        Effect::Deactivated => 0,
-        Effect::IssuedBefore { before } => before,
-    };
+    let time = effect.time().unwrap_or(0);
     let in_force = match (wanted.action, row.after) {
         (Action::Impose { expires_at }, held) => {
             let mut expires_at = expires_at.map_or(0, |at| at.clamp(1, i64::MAX as u64));
             if let Some(held) = held {
                 // The later of both, and never is the latest: what one call has killed another does not revive.
                 expires_at = if held.expires_at == 0 || expires_at == 0 { 0 } else { held.expires_at.max(expires_at) };
-                if held.issued_before >= issued_before {
+                let is_so = match effect {
+                    // A later flush holds what an earlier one asks for.
+                    Effect::IssuedBefore { .. } => held.time >= time,
+                    _ => held.time == time,
+                };
+                if is_so {
                     row.after = Some(Held { expires_at, ..held });
                     return None;
                 }
             }
-            row.after = Some(Held { issued_before, expires_at, seq: *seq + 1 });
+            row.after = Some(Held { time, expires_at, seq: *seq + 1 });
             true
         }
         (Action::Lift, Some(_)) => {
@@ -218,10 +217,10 @@ async fn upsert(connection: &mut AnyConnection, rows: &HashMap<Key, Slot>) -> Re
             tuples(altered.len(), 7)
         );
         let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(altered.len() == 1 || altered.len() == ROWS);
-        for ((scope, deactivated), held) in altered {
+        for ((scope, effect), held) in altered {
             let (app, kind, id) = parts_of(scope);
-            query = query.bind(app).bind(kind).bind(id).bind(label(*deactivated));
-            query = query.bind(held.issued_before as i64).bind(held.expires_at as i64).bind(held.seq as i64);
+            query = query.bind(app).bind(kind).bind(id).bind(effect.label());
+            query = query.bind(held.time as i64).bind(held.expires_at as i64).bind(held.seq as i64);
         }
         query.execute(&mut *connection).await?;
     }
@@ -239,9 +238,9 @@ async fn delete(connection: &mut AnyConnection, rows: &HashMap<Key, Slot>) -> Re
         let any = (0..gone.len()).map(one).collect::<Vec<_>>().join(" OR ");
         let sql = format!("DELETE FROM restrictions WHERE {any}");
         let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(gone.len() == 1 || gone.len() == ALTERNATIVES);
-        for (scope, deactivated) in gone {
+        for (scope, effect) in gone {
             let (app, kind, id) = parts_of(scope);
-            query = query.bind(app).bind(kind).bind(id).bind(label(*deactivated));
+            query = query.bind(app).bind(kind).bind(id).bind(effect.label());
         }
         query.execute(&mut *connection).await?;
     }
@@ -257,13 +256,9 @@ async fn record(connection: &mut AnyConnection, changes: &[&Change]) -> Result<(
         let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(changes.len() == 1 || changes.len() == ROWS);
         for change in changes {
             let (app, kind, id) = parts_of(&change.scope);
-            let before = match change.effect {
-                Effect::Deactivated => 0,
-                Effect::IssuedBefore { before } => before as i64,
-            };
+            let time = change.effect.time().unwrap_or(0) as i64;
             query = query.bind(change.seq as i64).bind(app).bind(kind).bind(id);
-            query =
-                query.bind(label(change.effect == Effect::Deactivated)).bind(before).bind(i64::from(change.in_force));
+            query = query.bind(change.effect.kind().label()).bind(time).bind(i64::from(change.in_force));
         }
         query.execute(&mut *connection).await?;
     }
@@ -286,17 +281,10 @@ fn tuples(rows: usize, columns: usize) -> String {
 }
 
 fn key(scope: &Scope, effect: Effect) -> Key {
-    (scope.clone(), effect == Effect::Deactivated)
-}
-
-fn label(deactivated: bool) -> &'static str {
-    if deactivated { "deactivated" } else { "issued_before" }
+    (scope.clone(), effect.kind())
 }
 
 /// An effect that the database gives back as it took it: times end where a signed number does.
 fn storable(effect: Effect) -> Effect {
-    match effect {
-        Effect::Deactivated => Effect::Deactivated,
-        Effect::IssuedBefore { before } => Effect::IssuedBefore { before: before.min(i64::MAX as u64) },
-    }
+    effect.kind().at(effect.time().unwrap_or(0).min(i64::MAX as u64))
 }

@@ -34,6 +34,18 @@ fn each_message_reads_as_documented_and_back() {
             change(Scope::Token { app: "acme".into(), jti: "t".into() }, Effect::Deactivated, true),
             r#"{"v":1,"type":"change","source":"9f2c","seq":7,"scope":"token","app":"acme","jti":"t","effect":"deactivated","in_force":true}"#,
         ),
+        (
+            change(Scope::App { app: "acme".into() }, Effect::TokenizedSince { since: 100 }, true),
+            r#"{"v":1,"type":"change","source":"9f2c","seq":7,"scope":"app","app":"acme","effect":"tokenized_since","since":100,"in_force":true}"#,
+        ),
+        (
+            change(Scope::Prefix { app: "acme".into(), prefix: "legacy/".into() }, Effect::Exempt, true),
+            r#"{"v":1,"type":"change","source":"9f2c","seq":7,"scope":"prefix","app":"acme","prefix":"legacy/","effect":"exempt","in_force":true}"#,
+        ),
+        (
+            change(Scope::ApiKey { app: "acme".into(), digest: "0f".into() }, Effect::Exempt, false),
+            r#"{"v":1,"type":"change","source":"9f2c","seq":7,"scope":"api_key","app":"acme","digest":"0f","effect":"exempt","in_force":false}"#,
+        ),
         (Message::Heartbeat(at.clone()), r#"{"v":1,"type":"heartbeat","source":"9f2c","seq":7}"#),
         (Message::Snapshot { at, entries: 2 }, r#"{"v":1,"type":"snapshot","source":"9f2c","seq":7,"entries":2}"#),
     ] {
@@ -56,6 +68,10 @@ fn malformed_messages_are_refused() {
     let change = |members: &str| format!(r#"{{"v":1,"type":"change","source":"s","seq":1,{members}}}"#);
     for text in [
         "",
+        &change(r#""scope":"user","app":"acme","uid":"bob","effect":"exempt","in_force":true"#),
+        &change(r#""scope":"app","app":"acme","effect":"exempt","in_force":true"#),
+        &change(r#""scope":"prefix","app":"acme","prefix":"a/","effect":"deactivated","in_force":true"#),
+        &change(r#""scope":"app","app":"acme","effect":"tokenized_since","in_force":true"#),
         "null",
         "{}",
         "[1]",

@@ -189,8 +189,8 @@ impl Node {
         let issued_at = if let Effect::IssuedBefore { before } = effect { before } else { u64::MAX };
         let alive = |at| self.set.check(&self.set.subject("demo", name, None, None, Some(at))).is_ok();
         match effect {
-            Effect::Deactivated => !alive(issued_at),
             Effect::IssuedBefore { .. } => !alive(issued_at - 1) && alive(issued_at),
+            _ => !alive(issued_at),
         }
     }
 

@@ -68,6 +68,7 @@ impl Truth {
             match effect {
                 Effect::Deactivated => held.0 = true,
                 Effect::IssuedBefore { before } => held.1 = Some(before),
+                setting => panic!("the schedule has no {setting:?}"),
             }
         }
         truth
@@ -129,11 +130,12 @@ fn restricted(scope: &Scope, effect: Option<Effect>) -> Result<(), Restricted> {
     match effect {
         None => Ok(()),
         Some(Effect::IssuedBefore { .. }) => Err(Restricted::IssuedBefore),
-        Some(Effect::Deactivated) => Err(match scope.kind() {
+        Some(_) => Err(match scope.kind() {
             ScopeKind::App => Restricted::App,
             ScopeKind::User => Restricted::User,
             ScopeKind::Session => Restricted::Session,
             ScopeKind::Token => Restricted::Token,
+            kind => panic!("the schedule has no {kind:?}"),
         }),
     }
 }
@@ -147,5 +149,6 @@ pub(super) fn check(set: &RestrictionSet, scope: &Scope, issued_at: Option<u64>)
         ScopeKind::User => Subject { user: id, ..nobody },
         ScopeKind::Session => Subject { session: Some(id), ..nobody },
         ScopeKind::Token => Subject { token: Some(id), ..nobody },
+        kind => panic!("the schedule has no {kind:?}"),
     })
 }
