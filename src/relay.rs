@@ -325,9 +325,14 @@ async fn in_time<T>(limit: Duration, step: impl Future<Output = Result<T, Broker
 }
 
 /// UNIX seconds.
-#[expect(clippy::disallowed_methods, reason = "the shell is where time comes in")]
 pub(crate) fn now_secs() -> u64 {
-    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    now_micros() / 1_000_000
+}
+
+/// Microseconds since 1970.
+#[expect(clippy::disallowed_methods, reason = "the shell is where time comes in")]
+pub(crate) fn now_micros() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_micros() as u64)
 }
 
 #[cfg(test)]

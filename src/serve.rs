@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use crate::access_log::AccessLog;
 use crate::config::{self, Config, FeedSource};
 use crate::control::nodes::Nodes;
-use crate::control::{self, ControlState};
+use crate::control::{self, ControlOptions, ControlState, Issuers};
 use crate::proxy::{MediaServer, Shared, Tls};
 use crate::relay::step_down;
 use crate::restrictions::RestrictionSet;
@@ -43,6 +43,7 @@ pub struct Gateway {
     config: PathBuf,
     holder: String,
     store: Option<Store>,
+    issuers: Arc<ArcSwap<Issuers>>,
     resync: watch::Sender<u64>,
     shutdown: watch::Sender<bool>,
     media_task: JoinHandle<std::io::Result<()>>,
@@ -82,6 +83,7 @@ impl Gateway {
         let (resync, resyncs) = watch::channel(0);
         let (mut feed_tasks, mut other_tasks) = (Vec::new(), Vec::new());
 
+        let issuers = Arc::new(ArcSwap::from_pointee(Issuers::new(&config.apps)));
         let nodes = Arc::new(Nodes::new(Instant::now(), shared.gate.load().freshness().max_staleness));
         let store = match &config.control {
             Some(control) => Some(Store::open(&control.store).await?),
@@ -118,8 +120,19 @@ impl Gateway {
             (Some(control), Some(store)) => {
                 let listener = listen(control.listen, "control.listen")?;
                 let address = listener.local_addr()?;
-                let gate = Arc::clone(&shared.gate);
-                let state = ControlState::new(store.clone(), nodes, applied, gate, control.api_keys);
+                let mut hosts = control.hosts;
+                let own = media.iter().flat_map(|media| &media.addresses).find(|own| !own.ip().is_unspecified());
+                hosts.media = hosts.media.or(own.map(SocketAddr::to_string));
+                let state = ControlState::new(ControlOptions {
+                    store: store.clone(),
+                    nodes,
+                    applied,
+                    gate: Arc::clone(&shared.gate),
+                    issuers: Arc::clone(&issuers),
+                    hosts,
+                    api_keys: control.api_keys,
+                    calls_per_minute: control.calls_per_minute,
+                });
                 other_tasks.push(tokio::spawn(control::serve(listener, state, is_down(down.clone()))));
                 Some(address)
             }
@@ -158,6 +171,7 @@ impl Gateway {
             config: path.to_owned(),
             holder,
             store,
+            issuers,
             resync,
             shutdown,
             media_task,
@@ -212,6 +226,7 @@ impl Gateway {
             }
             Ok(config) if config.example_secrets.is_empty() => {
                 self.shared.gate.store(Arc::new(config.gate));
+                self.issuers.store(Arc::new(Issuers::new(&config.apps)));
                 // Uids may compare otherwise now.
                 self.resync.send_modify(|times| *times += 1);
                 log::info!("reloaded {}: apps, keys, hosts and storages are the new ones", self.config.display());

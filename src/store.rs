@@ -4,11 +4,15 @@
 //! it, so the numbers have no gaps, and it is on the disk before [`Store::apply`] returns. Requests for files never come
 //! here.
 
+pub(crate) mod api_keys;
+pub(crate) mod auth_tokens;
 mod error;
 mod location;
 mod rows;
 mod schema;
+pub(crate) mod settings;
 mod snapshot;
+pub(crate) mod users;
 mod write;
 
 use std::fs::OpenOptions;
@@ -17,6 +21,7 @@ use std::path::Path;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::postgres::PgListener;
 use sqlx::{AnyConnection, AnyPool, Connection};
@@ -252,13 +257,45 @@ impl Store {
     /// When the database fails. Nothing has changed then, unless it failed while it committed: the changes may have
     /// been made in that case, and to ask for them again is safe.
     pub async fn apply(&self, wanted: Vec<Wanted>) -> Result<Vec<Option<Change>>, Arc<StoreError>> {
+        self.call(wanted, None).await
+    }
+
+    /// Does `work` and then what it wants of the restrictions, all of it or nothing. Returns what it returned, and the
+    /// changes as [`Store::apply`] does.
+    async fn transact<T: Send + 'static>(
+        &self,
+        work: impl for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<(T, Vec<Wanted>), sqlx::Error>>
+        + Send
+        + 'static,
+    ) -> Result<(T, Vec<Option<Change>>), Arc<StoreError>> {
+        let (done, value) = oneshot::channel();
+        let work: write::Work = Box::new(move |connection| {
+            let working = work(connection);
+            Box::pin(async move {
+                let (value, wanted) = working.await?;
+                let _ = done.send(value);
+                Ok(wanted)
+            })
+        });
+        let changes = self.call(Vec::new(), Some(work)).await?;
+        let value = value.await.map_err(|_| self.stopped())?;
+        Ok((value, changes))
+    }
+
+    async fn call(
+        &self,
+        wanted: Vec<Wanted>,
+        work: Option<write::Work>,
+    ) -> Result<Vec<Option<Change>>, Arc<StoreError>> {
         let (answer, answered) = oneshot::channel();
-        let stopped = || {
-            let store = self.0.location.to_string();
-            Arc::new(StoreError::Failed { store, cause: "its writer has stopped".to_owned() })
-        };
-        self.0.calls.send(write::Call { wanted, answer }).await.map_err(|_| stopped())?;
-        answered.await.map_err(|_| stopped())?
+        let call = write::Call { wanted, work, answer };
+        self.0.calls.send(call).await.map_err(|_| self.stopped())?;
+        answered.await.map_err(|_| self.stopped())?
+    }
+
+    fn stopped(&self) -> Arc<StoreError> {
+        let store = self.0.location.to_string();
+        Arc::new(StoreError::Failed { store, cause: "its writer has stopped".to_owned() })
     }
 
     /// Restrictions that have expired by `now`, in UNIX seconds, `limit` at most.

@@ -1,12 +1,13 @@
 //! `[control]`: the API, its database, and who may call it.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use super::apps::AppSummary;
 use super::files::Files;
 use super::listeners::Addresses;
 use super::tree::{Place, Section, Text, Unique};
-use crate::control::{ApiKey, ApiScope};
+use crate::control::{ApiKey, ApiScope, ClientHosts};
 use crate::secret::Secret;
 use crate::store::Location;
 
@@ -15,6 +16,12 @@ const MAX_API_KEYS: usize = 1000;
 
 /// Shortest and longest API key, in bytes.
 const API_KEY_BYTES: std::ops::RangeInclusive<usize> = 16..=512;
+
+/// How many calls a minute one key may make, unless the configuration says otherwise.
+const CALLS_PER_MINUTE: u32 = 20_000;
+
+/// The most that it can say.
+const MAX_CALLS: u64 = 1_000_000_000;
 
 /// The control API.
 #[derive(Debug, Clone)]
@@ -25,6 +32,10 @@ pub struct Control {
     pub store: Location,
     /// Who may call it, at least one.
     pub api_keys: Vec<ApiKey>,
+    /// Where clients find this server.
+    pub hosts: ClientHosts,
+    /// How many calls a minute one key, or one session, may make; `None`: any number.
+    pub calls_per_minute: Option<NonZeroU32>,
 }
 
 /// `[control]`, with where each key stands.
@@ -45,14 +56,31 @@ pub(super) fn control<'a>(
         None => Some(Location::Sqlite(files.path("mediagate.db"))),
     };
     section.refuse_later(&["tls_cert_file", "tls_key_file"]);
+    let hosts = ClientHosts {
+        control: section.text("client_host").and_then(|host| authority(&host)),
+        media: section.text("media_host").and_then(|host| authority(&host)),
+    };
+    let calls = section.get("calls_per_minute").and_then(|value| value.number(0..=MAX_CALLS, "calls"));
+    let calls_per_minute = NonZeroU32::new(calls.map_or(CALLS_PER_MINUTE, |calls| calls as u32));
     let required = "at least one `[[control.api_keys]]`, or nobody could call the API";
     let found = section.sections("api_keys", MAX_API_KEYS, Some(required));
     let mut names = Unique::default();
     let mut keys: Vec<(Place<'a>, Secret)> = Vec::new();
     let found: Vec<_> = found.into_iter().map(|section| api_key(section, files, &mut names, &mut keys)).collect();
     section.finish();
-    let control = Control { listen: listen?, store: store?, api_keys: found.into_iter().collect::<Option<_>>()? };
+    let api_keys = found.into_iter().collect::<Option<_>>()?;
+    let control = Control { listen: listen?, store: store?, api_keys, hosts, calls_per_minute };
     Some(ControlSection { control, keys })
+}
+
+/// A host, with a port or without.
+fn authority(host: &Text<'_>) -> Option<String> {
+    let authority = host.value.parse::<http::uri::Authority>().ok();
+    if authority.is_none_or(|authority| authority.as_str().contains('@')) {
+        host.wrong("must be a host, with a port or without, like \"api.acme.example:8443\"");
+        return None;
+    }
+    Some(host.value.to_owned())
 }
 
 fn store(url: &Text<'_>, section: &mut Section<'_>, files: &Files<'_>) -> Option<Location> {

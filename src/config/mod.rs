@@ -159,13 +159,17 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
         return None;
     }
     let feed::Feed { source: feed, freshness } = feed?;
+    let first_host = hosts.first().cloned();
     // Every rule of the gate was checked above, where its line is known; one that is new there is reported at least.
     let gate = Gate::new(GateOptions { apps: apps?, hosts, freshness, cors });
     let gate = gate.map_err(|error| root.place_of("apps").wrong(error.to_string())).ok()?;
-    let control = match control {
+    let mut control = match control {
         Some(section) => Some(section?.control),
         None => None,
     };
+    if let Some(control) = &mut control {
+        control.hosts.media = control.hosts.media.take().or(first_host);
+    }
     let metrics = match metrics {
         Some(address) => Some(address?),
         None => None,

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::ApiError;
 use crate::secret::Secret;
+use crate::store::api_keys::StoredKey;
 
 /// What a key may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,19 @@ pub enum ApiScope {
     FullAccess,
     /// Users and their auth tokens may be made, nothing else.
     AuthOnly,
+}
+
+impl ApiScope {
+    /// Every scope.
+    pub const ALL: [ApiScope; 2] = [ApiScope::FullAccess, ApiScope::AuthOnly];
+
+    /// What the API and the configuration call it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            ApiScope::FullAccess => "fullAccess",
+            ApiScope::AuthOnly => "authOnly",
+        }
+    }
 }
 
 /// A key that calls are made with.
@@ -34,6 +48,10 @@ pub struct ApiKey {
 pub(super) struct Caller {
     pub(super) name: Arc<str>,
     scope: ApiScope,
+    /// The only app that it may speak of; `None`: any.
+    pub(super) app: Option<Arc<str>>,
+    /// What tells its key from others, and says nothing about it.
+    pub(super) digest: [u8; 32],
 }
 
 impl Caller {
@@ -48,31 +66,54 @@ impl Caller {
 
 /// The configured keys, as digests: of equal length, so that comparing tells nothing about theirs.
 #[derive(Debug)]
-pub(super) struct ApiKeys(Vec<([u8; 32], Caller)>);
+pub(super) struct ApiKeys(Vec<Caller>);
 
 impl ApiKeys {
     pub(super) fn new(keys: Vec<ApiKey>) -> ApiKeys {
-        let digested = |key: ApiKey| (digest(key.key.expose()), Caller { name: key.name.into(), scope: key.scope });
-        ApiKeys(keys.into_iter().map(digested).collect())
+        let caller = |key: ApiKey| {
+            let digest = digest(key.key.expose());
+            Caller { name: key.name.into(), scope: key.scope, app: None, digest }
+        };
+        ApiKeys(keys.into_iter().map(caller).collect())
     }
 
-    /// Returns who makes a call with these headers.
-    pub(super) fn caller(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
-        let shown = single(headers, "apikey")?.ok_or(ApiError::KeyMissing)?;
-        let shown = digest(shown);
+    /// Returns who makes a call with a key of this digest, if it is a configured one.
+    pub(super) fn caller(&self, shown: &[u8; 32]) -> Option<&Caller> {
         let mut caller = None;
         // All of them, always: the time says nothing about which was right.
-        for (known, candidate) in &self.0 {
-            if verify_slices_are_equal(known, &shown).is_ok() {
+        for candidate in &self.0 {
+            if verify_slices_are_equal(&candidate.digest, shown).is_ok() {
                 caller = Some(candidate);
             }
         }
-        caller.cloned().ok_or(ApiError::KeyUnknown)
+        caller
     }
+}
+
+impl Caller {
+    /// Who makes a call with a key that was made through the API.
+    pub(super) fn stored(key: StoredKey, digest: [u8; 32]) -> Caller {
+        Caller { name: key.name.into(), scope: key.scope, app: Some(key.app.into()), digest }
+    }
+}
+
+/// Returns the digest of the key that a call shows.
+pub(super) fn shown(headers: &HeaderMap) -> Result<[u8; 32], ApiError> {
+    single(headers, "apikey")?.map(digest).ok_or(ApiError::KeyMissing)
 }
 
 fn digest(key: &[u8]) -> [u8; 32] {
     Sha256::digest(key).into()
+}
+
+/// A digest as the store has it.
+pub(super) fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The digest of a credential as the store has it.
+pub(super) fn hash(credential: &str) -> String {
+    hex(&digest(credential.as_bytes()))
 }
 
 /// Returns the one value of a header, or `None` where it is missing or empty.
@@ -102,7 +143,7 @@ mod tests {
         for value in values {
             headers.append("apikey", HeaderValue::from_str(value).unwrap());
         }
-        let caller = keys.caller(&headers);
+        let caller = shown(&headers).and_then(|shown| keys.caller(&shown).cloned().ok_or(ApiError::KeyUnknown));
         assert_eq!(caller.as_ref().map(|caller| &*caller.name), expected.as_ref().map(|name| *name), "{values:?}");
     }
 

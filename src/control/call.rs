@@ -1,14 +1,14 @@
 //! What every call says before its own rules apply: the app, and a bounded body that can only be JSON.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request};
 use http::{HeaderMap, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
-use super::api_key::single;
+use super::api_key::{Caller, single};
 use super::error::ApiError;
 use crate::gate::{Gate, UidCase, normalized_uid};
 
@@ -26,9 +26,21 @@ pub(super) struct App {
 }
 
 impl App {
-    /// Returns the app that the `appId` header names; where there is one app only, the header may be missing.
-    pub(super) fn of(headers: &HeaderMap, gate: &Gate) -> Result<App, ApiError> {
-        let named = single(headers, "appid")?;
+    /// Returns the app that the `appId` header names; where there is one app only, or the caller's key is for one only,
+    /// the header may be missing.
+    pub(super) fn of(headers: &HeaderMap, gate: &Gate, caller: &Caller) -> Result<App, ApiError> {
+        let own = caller.app.as_deref();
+        let named = single(headers, "appid")?.or(own.map(str::as_bytes));
+        let app = App::named(named, headers, gate)?;
+        if own.is_some_and(|own| own != app.id) { Err(ApiError::AppUnknown) } else { Ok(app) }
+    }
+
+    /// The same for a user's call, which is made without a key.
+    pub(super) fn of_client(headers: &HeaderMap, gate: &Gate) -> Result<App, ApiError> {
+        App::named(single(headers, "appid")?, headers, gate)
+    }
+
+    fn named(named: Option<&[u8]>, headers: &HeaderMap, gate: &Gate) -> Result<App, ApiError> {
         let id = match named {
             Some(named) => std::str::from_utf8(named).map_err(|_| ApiError::AppUnknown)?,
             None if headers.contains_key("appid") => return Err(ApiError::AppMissing),
@@ -47,6 +59,32 @@ impl App {
     /// Returns `uid` in the form that tokens of this app are compared with, or `None` if it can be nobody's.
     pub(super) fn uid(&self, uid: &str) -> Option<String> {
         normalized_uid(self.uid_case, uid)
+    }
+
+    /// Returns the uid in the path of a call.
+    pub(super) fn uid_in_path(&self, uid: Result<Path<String>, PathRejection>) -> Result<String, ApiError> {
+        let uid = uid.ok().and_then(|Path(uid)| self.uid(&uid));
+        uid.ok_or_else(|| ApiError::invalid("uid", "The uid must be 1 to 255 visible ASCII characters."))
+    }
+}
+
+/// What every call says.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) app: App,
+    /// How long it waits for receipts.
+    pub(super) wait: Option<Duration>,
+    /// Its body; `None` where it is empty.
+    pub(super) json: Option<Bytes>,
+}
+
+impl Call {
+    /// Refuses to wait, where there is nothing to wait for.
+    pub(super) fn no_wait(&self) -> Result<(), ApiError> {
+        match self.wait {
+            None => Ok(()),
+            Some(_) => Err(ApiError::invalid("query", "This call has no query parameters.")),
+        }
     }
 }
 
@@ -76,25 +114,32 @@ pub(super) fn wait(uri: &Uri) -> Result<Option<Duration>, ApiError> {
     }
 }
 
-/// Returns the app of a call, how long it waits for receipts, and its body; `None` where it is empty.
-pub(super) async fn read(
-    request: Request,
-    gate: &Arc<Gate>,
-) -> Result<(App, Option<Duration>, Option<Bytes>), ApiError> {
+/// Returns what a call with an API key says.
+pub(super) async fn read(request: Request, gate: &Gate, caller: &Caller) -> Result<Call, ApiError> {
+    let app = |headers: &HeaderMap| App::of(headers, gate, caller);
+    read_as(request, app).await
+}
+
+/// Returns what a user's call says.
+pub(super) async fn read_client(request: Request, gate: &Gate) -> Result<Call, ApiError> {
+    read_as(request, |headers| App::of_client(headers, gate)).await
+}
+
+async fn read_as(request: Request, app: impl FnOnce(&HeaderMap) -> Result<App, ApiError>) -> Result<Call, ApiError> {
     let wait = wait(request.uri())?;
     let (parts, body) = request.into_parts();
-    let app = App::of(&parts.headers, gate)?;
+    let app = app(&parts.headers)?;
     if parts.headers.contains_key(header::CONTENT_ENCODING) {
         return Err(ApiError::MediaType("The body must not be compressed: leave out Content-Encoding."));
     }
     let body = collect(body, BODY_TIMEOUT).await?;
     if body.is_empty() {
-        return Ok((app, wait, None));
+        return Ok(Call { app, wait, json: None });
     }
     if !is_json(&parts.headers) {
         return Err(ApiError::MediaType("The body must be sent with Content-Type: application/json."));
     }
-    Ok((app, wait, Some(body)))
+    Ok(Call { app, wait, json: Some(body) })
 }
 
 async fn collect(body: Body, limit: Duration) -> Result<Bytes, ApiError> {

@@ -4,37 +4,45 @@
 //! the feed, then in the set that requests ask. What the store has taken is never lost, whatever happens after.
 
 mod api_key;
+mod app;
+mod auth_tokens;
 mod body;
 mod call;
 mod error;
+mod fats;
+mod fields;
+mod issuer;
+mod keys;
+mod limits;
 mod listener;
+mod me;
 pub mod nodes;
+mod profiles;
+mod query;
 mod restrictions;
+mod routes;
 mod users;
 
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use axum::extract::{Extension, Request, State};
-use axum::middleware::{self, Next};
-use axum::response::{IntoResponse, Response};
-use axum::routing::any;
-use axum::{Json, Router};
-use http::{HeaderValue, Version, header};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use api_key::{ApiKey, ApiScope};
+pub use issuer::Issuers;
+pub use me::ClientHosts;
 
 use crate::gate::Gate;
 use crate::restrictions::Change;
 use crate::store::{Store, Wanted};
-use api_key::{ApiKeys, Caller};
+use api_key::ApiKeys;
 use error::ApiError;
-use nodes::{Node, Nodes, Receipt};
-use users::Data;
+use limits::Limits;
+use nodes::{Nodes, Receipt};
 
 /// How many users one call may name.
 pub const MAX_UIDS: usize = 1000;
@@ -53,7 +61,31 @@ struct Inner {
     /// The newest `seq` in force on this node, where calls wait for that.
     applied: Option<watch::Receiver<u64>>,
     gate: Arc<ArcSwap<Gate>>,
+    issuers: Arc<ArcSwap<Issuers>>,
+    hosts: ClientHosts,
     api_keys: ApiKeys,
+    limits: Limits,
+}
+
+/// What the control plane works with.
+#[derive(Debug)]
+pub struct ControlOptions {
+    /// What must survive a restart.
+    pub store: Store,
+    /// What nodes report.
+    pub nodes: Arc<Nodes>,
+    /// The newest `seq` in force as [`crate::feed::Following`] tells it; `None`: calls do not wait for this process.
+    pub applied: Option<watch::Receiver<u64>>,
+    /// The gate, for its apps.
+    pub gate: Arc<ArcSwap<Gate>>,
+    /// What FATs are signed with.
+    pub issuers: Arc<ArcSwap<Issuers>>,
+    /// Where clients find this server.
+    pub hosts: ClientHosts,
+    /// The keys that calls are made with, beside those of the store.
+    pub api_keys: Vec<ApiKey>,
+    /// How many calls a minute one key, or one session, may make; `None`: any number.
+    pub calls_per_minute: Option<NonZeroU32>,
 }
 
 /// What a call has changed.
@@ -67,17 +99,11 @@ struct Committed {
 }
 
 impl ControlState {
-    /// Takes the store, what nodes report, the newest `seq` in force as [`crate::feed::Following`] tells it (`None`: calls
-    /// do not wait for this process), the gate for its apps, and the keys that calls are made with.
-    pub fn new(
-        store: Store,
-        nodes: Arc<Nodes>,
-        applied: Option<watch::Receiver<u64>>,
-        gate: Arc<ArcSwap<Gate>>,
-        api_keys: Vec<ApiKey>,
-    ) -> ControlState {
-        let api_keys = ApiKeys::new(api_keys);
-        ControlState(Arc::new(Inner { store, nodes, applied, gate, api_keys }))
+    /// Returns what calls work on.
+    pub fn new(options: ControlOptions) -> ControlState {
+        let ControlOptions { store, nodes, applied, gate, issuers, hosts, api_keys, calls_per_minute } = options;
+        let (api_keys, limits) = (ApiKeys::new(api_keys), Limits::new(calls_per_minute));
+        ControlState(Arc::new(Inner { store, nodes, applied, gate, issuers, hosts, api_keys, limits }))
     }
 
     fn gate(&self) -> Arc<Gate> {
@@ -88,6 +114,11 @@ impl ControlState {
     /// here, also what an earlier call has changed.
     async fn commit(&self, wanted: Vec<Wanted>) -> Result<Committed, ApiError> {
         let changes = self.0.store.apply(wanted).await.map_err(|error| store_failed(&error))?;
+        self.in_force(changes).await
+    }
+
+    /// Waits until what the store has committed is in force, as [`ControlState::commit`] does.
+    async fn in_force(&self, changes: Vec<Option<Change>>) -> Result<Committed, ApiError> {
         let since = Instant::now();
         let newest = changes.iter().flatten().last().map(|change| change.seq);
         let seq = match newest.filter(|_| changes.iter().all(Option::is_some)) {
@@ -96,7 +127,7 @@ impl ControlState {
             None => self.0.store.seq().await.map_err(|error| store_failed(&error))?,
         };
         if let Some(applied) = &self.0.applied {
-            in_force(applied.clone(), seq, IN_FORCE_TIMEOUT).await?;
+            has_come(applied.clone(), seq, IN_FORCE_TIMEOUT).await?;
         }
         Ok(Committed { changes, seq, since })
     }
@@ -117,7 +148,7 @@ fn store_failed(error: &dyn std::fmt::Display) -> ApiError {
 }
 
 /// Waits until `seq` is in force here.
-async fn in_force(mut applied: watch::Receiver<u64>, seq: u64, limit: Duration) -> Result<(), ApiError> {
+async fn has_come(mut applied: watch::Receiver<u64>, seq: u64, limit: Duration) -> Result<(), ApiError> {
     match tokio::time::timeout(limit, applied.wait_for(|applied| *applied >= seq)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(_)) | Err(_) => {
@@ -139,72 +170,8 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let address = listener.local_addr()?;
     log::info!("control: listening on {address}");
-    listener::serve(listener, router(state), shutdown).await;
+    listener::serve(listener, routes::router(state), shutdown).await;
     Ok(())
-}
-
-fn router(state: ControlState) -> Router {
-    let api = Router::new()
-        // `any` first: without it an answer to another method would list those that there are.
-        .route("/users", any(not_found).delete(users::deactivate).put(users::reactivate))
-        .route("/users/{uid}", any(not_found).delete(users::delete))
-        .route("/restrictions", any(not_found).post(restrictions::impose).delete(restrictions::lift))
-        .route("/nodes", any(not_found).get(list_nodes));
-    Router::new()
-        .nest("/v3", api.clone())
-        .nest("/v3.0", api)
-        .fallback(not_found)
-        .layer(middleware::from_fn_with_state(state.clone(), authenticate))
-        .layer(middleware::from_fn(frame))
-        .with_state(state)
-}
-
-/// `GET /nodes`: who serves files, and how far each has come.
-async fn list_nodes(
-    State(state): State<ControlState>,
-    Extension(caller): Extension<Caller>,
-    request: Request,
-) -> Result<Json<Data<Vec<Node>>>, ApiError> {
-    caller.full_access()?;
-    call::no_query(request.uri())?;
-    let seq = state.0.store.seq().await.map_err(|error| store_failed(&error))?;
-    let source = state.0.store.source().await.map_err(|error| store_failed(&error))?;
-    Ok(Json(Data { data: state.0.nodes.list(&source, seq, Instant::now()) }))
-}
-
-async fn not_found() -> ApiError {
-    ApiError::NotFound
-}
-
-/// Lets nothing pass without a key, neither to a route nor to the news that there is none.
-async fn authenticate(State(state): State<ControlState>, mut request: Request, next: Next) -> Response {
-    match state.0.api_keys.caller(request.headers()) {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Err(error) => error.into_response(),
-    }
-}
-
-/// What holds for every call and every answer.
-async fn frame(request: Request, next: Next) -> Response {
-    let hosts = request.headers().get_all(header::HOST).iter().count();
-    let ambiguous = hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11);
-    // With a length beside it, which is gone by now, two readers would see two bodies (RFC 9112 §6.1).
-    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let mut response = if ambiguous {
-        ApiError::invalid("host", "The host header must be there once.").into_response()
-    } else {
-        next.run(request).await
-    };
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if ambiguous || chunked {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    response
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ struct Call {
 
 async fn read(state: &ControlState, caller: &Caller, request: Request) -> Result<Call, ApiError> {
     caller.full_access()?;
-    let (app, wait, json) = call::read(request, &state.gate()).await?;
+    let call::Call { app, wait, json } = call::read(request, &state.gate(), caller).await?;
     let [scope, id, issued_before, expires_at] = match json {
         Some(json) => body::members(&json, FIELDS)?,
         None => [const { None }; 4],

@@ -2,6 +2,7 @@
 
 mod harness;
 mod refusals;
+mod resources;
 mod scopes;
 
 use serde_json::json;
@@ -63,7 +64,7 @@ async fn one_user_is_deactivated_by_path() {
     let form = [KEY, ("Content-Type", "application/x-www-form-urlencoded")];
     gateway.send(&request("DELETE", "/v3/users/eve", &form, "")).await.expect(200, done("eve"));
 
-    gateway.call("DELETE", "/v3/users/zoe", r#"{"permanent":true}"#).await.refused(400, "ERR_BAD_REQUEST", "permanent");
+    gateway.call("DELETE", "/v3/users/zoe", r#"{"permanent":true}"#).await.refused(404, "ERR_UID_NOT_FOUND", "");
     for wrong in ["null", "1", "\"true\"", "[]", "{}"] {
         let body = format!("{{\"permanent\":{wrong}}}");
         gateway.call("DELETE", "/v3/users/zoe", &body).await.refused(400, "ERR_BAD_REQUEST", "permanent");
@@ -83,7 +84,7 @@ async fn uids_compare_as_their_app_says() {
     let folded = gateway.send(&request("DELETE", "/v3/users", &to("acme"), body)).await;
     folded.expect(200, json!({"data": {"deactivatedUids": ["bob"]}}));
     let exact = gateway.send(&request("DELETE", "/v3/users", &to("exact"), body)).await;
-    exact.expect(200, json!({"data": {"deactivatedUids": ["Bob", "bob", "BOB"]}}));
+    exact.expect(200, json!({"data": {"deactivatedUids": ["Bob", "bob", "BOB"], "notFound": ["BOB"]}}));
 }
 
 #[tokio::test]
@@ -149,9 +150,9 @@ async fn what_is_stored_and_not_in_force_is_not_called_done() {
     assert_eq!(state, (1, vec![(bob, Effect::Deactivated)]));
 
     let (sender, applied) = watch::channel(6);
-    assert_eq!(in_force(applied.clone(), 7, Duration::ZERO).await, Err(ApiError::NotInForceYet));
+    assert_eq!(has_come(applied.clone(), 7, Duration::ZERO).await, Err(ApiError::NotInForceYet));
     sender.send_replace(8);
-    assert_eq!(in_force(applied, 7, Duration::ZERO).await, Ok(()));
+    assert_eq!(has_come(applied, 7, Duration::ZERO).await, Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

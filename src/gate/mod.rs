@@ -10,6 +10,7 @@ pub mod forward;
 mod head;
 mod object_key;
 mod resolve;
+mod switch;
 mod target;
 mod verify;
 
@@ -29,6 +30,7 @@ pub use resolve::{
     Addressing, AppFolder, Credentials, Endpoint, MAX_PRESIGN_TTL, NotAnEndpoint, S3Options, S3Storage, Target,
     Timeouts, calendar_date,
 };
+pub use switch::StepDown;
 pub use verify::{
     Algorithm, CacheStats, Claims, KeyError, MAX_TOKEN_BYTES, TimeRules, UidCase, UnknownAlgorithm, VerifyError,
     VerifyingKey, unverified_payload,
@@ -54,7 +56,7 @@ impl Now {
 }
 
 /// Whether an app asks for tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Access {
     /// Everybody gets everything; tokens are taken off and not looked at.
     Off,
@@ -63,6 +65,20 @@ pub enum Access {
     /// Only a good token gets in.
     #[default]
     Enforce,
+}
+
+impl Access {
+    /// Every access, in the order in which the switch goes.
+    pub const ALL: [Access; 3] = [Access::Off, Access::Observe, Access::Enforce];
+
+    /// What the API and the configuration call it.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Access::Off => "off",
+            Access::Observe => "observe",
+            Access::Enforce => "enforce",
+        }
+    }
 }
 
 /// One app: its keys, its rules, its storage.
@@ -267,9 +283,15 @@ impl Gate {
         trace.app = Some(Arc::clone(&app.id));
         trace.token = compact.map(|compact| restrictions.token_number(compact));
 
-        let (grant, observed) = match app.access {
+        let access = match app.access {
+            Access::Enforce => Access::Enforce,
+            configured => configured.with(restrictions.app_settings(&app.id)),
+        };
+        let (grant, observed) = match access {
             Access::Off => (authorize::without_token(path), None),
-            _ if app.public_prefixes.contain(&path) => (authorize::without_token(path), None),
+            _ if app.public_prefixes.contain(&path) || restrictions.is_exempt(&app.id, path.key()) => {
+                (authorize::without_token(path), None)
+            }
             // Granted to nobody in particular, so that a restriction does not cut the transfer later either.
             Access::Observe => {
                 let authorized = self.authorize(app, compact, path.clone(), restrictions, now, trace);
@@ -322,6 +344,11 @@ impl Gate {
     /// The ids of the apps, in no order.
     pub fn apps(&self) -> impl Iterator<Item = &str> {
         self.apps.keys().map(|id| &**id)
+    }
+
+    /// Whether `app` asks for tokens by its configuration; `None` where there is no such app.
+    pub fn access(&self, app: &str) -> Option<Access> {
+        self.apps.get(app).map(|app| app.access)
     }
 
     /// How the uids of `app` compare; `None` where there is no such app.

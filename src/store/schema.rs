@@ -6,7 +6,7 @@ use super::location::Dialect;
 use super::{Location, StoreError};
 
 /// The steps; a store's version is the number of steps that were taken. Never edited, only added to.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE restrictions (
         app TEXT NOT NULL,
@@ -36,6 +36,49 @@ const MIGRATIONS: [&str; 2] = [
     CREATE TABLE source (id TEXT NOT NULL);
     CREATE TABLE leases (name TEXT NOT NULL PRIMARY KEY, holder TEXT NOT NULL, until BIGINT NOT NULL);
     INSERT INTO leases (name, holder, until) VALUES ('relay', '', 0);
+    ",
+    // Times: UNIX seconds; `created_us`: microseconds, for the order. Empty text: not there. `hash`: SHA-256 of the
+    // credential, in hexadecimal digits.
+    "
+    CREATE TABLE users (
+        app TEXT NOT NULL,
+        uid TEXT NOT NULL,
+        name TEXT NOT NULL,
+        folded TEXT NOT NULL,
+        avatar TEXT NOT NULL,
+        link TEXT NOT NULL,
+        role TEXT NOT NULL,
+        status_message TEXT NOT NULL,
+        metadata TEXT NOT NULL,
+        tags TEXT NOT NULL,
+        created_at BIGINT NOT NULL,
+        updated_at BIGINT NOT NULL,
+        PRIMARY KEY (app, uid)
+    );
+    CREATE TABLE auth_tokens (
+        app TEXT NOT NULL,
+        hash TEXT NOT NULL,
+        uid TEXT NOT NULL,
+        sid TEXT NOT NULL,
+        created_us BIGINT NOT NULL,
+        platform TEXT NOT NULL,
+        user_agent TEXT NOT NULL,
+        app_info TEXT NOT NULL,
+        archived BIGINT NOT NULL,
+        PRIMARY KEY (app, hash)
+    );
+    CREATE UNIQUE INDEX auth_tokens_sid ON auth_tokens (app, sid);
+    CREATE INDEX auth_tokens_uid ON auth_tokens (app, uid, archived, created_us);
+    CREATE TABLE api_keys (
+        app TEXT NOT NULL,
+        id TEXT NOT NULL,
+        hash TEXT NOT NULL,
+        name TEXT NOT NULL,
+        scope TEXT NOT NULL,
+        created_us BIGINT NOT NULL,
+        PRIMARY KEY (app, id)
+    );
+    CREATE UNIQUE INDEX api_keys_hash ON api_keys (hash);
     ",
 ];
 

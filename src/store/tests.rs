@@ -215,7 +215,7 @@ async fn a_store_of_a_newer_version_is_refused_and_left_alone() {
     let (_dir, path) = file();
     drop(Store::open(&path).await.unwrap());
     sql(&path, "UPDATE schema_version SET version = 99").await;
-    check(Store::open(&path).await, &path, "schema 99, this version knows 2");
+    check(Store::open(&path).await, &path, "schema 99, this version knows 3");
     let version: i64 =
         sqlx::query_scalar("SELECT version FROM schema_version").fetch_one(&mut beside(&path).await).await.unwrap();
     assert_eq!(version, 99);

@@ -1,9 +1,10 @@
 //! One transaction for all calls that wait: what each wants is compared with what is there, and only what alters
-//! something becomes a change with the next `seq`.
+//! something becomes a change with the next `seq`. What a call does to other tables is part of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Row};
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -45,9 +46,14 @@ struct Slot {
     after: Option<Held>,
 }
 
+/// What a call does to other tables, by itself in the transaction; returns what it wants of the restrictions then.
+pub(super) type Work =
+    Box<dyn for<'c> FnOnce(&'c mut AnyConnection) -> BoxFuture<'c, Result<Vec<Wanted>, sqlx::Error>> + Send>;
+
 /// A call that waits.
 pub(super) struct Call {
     pub(super) wanted: Vec<Wanted>,
+    pub(super) work: Option<Work>,
     pub(super) answer: oneshot::Sender<Result<Vec<Option<Change>>, Arc<StoreError>>>,
 }
 
@@ -61,16 +67,16 @@ pub(super) async fn answer(
     while let Some(first) = waiting.recv().await {
         let mut answers = vec![first.answer];
         let mut count = first.wanted.len();
-        let mut calls = vec![first.wanted];
+        let mut calls = vec![(first.work, first.wanted)];
         while count < BATCH
             && let Ok(call) = waiting.try_recv()
         {
-            count += call.wanted.len();
-            calls.push(call.wanted);
+            count += call.wanted.len().max(1);
+            calls.push((call.work, call.wanted));
             answers.push(call.answer);
         }
         let committed = match pool.acquire().await {
-            Ok(mut connection) => commit(&mut connection, &location, &calls).await,
+            Ok(mut connection) => commit(&mut connection, &location, calls).await,
             Err(error) => Err(StoreError::new(&location, &error)),
         };
         match committed {
@@ -96,7 +102,7 @@ pub(super) async fn answer(
 async fn commit(
     connection: &mut AnyConnection,
     location: &Location,
-    calls: &[Vec<Wanted>],
+    calls: Vec<(Option<Work>, Vec<Wanted>)>,
 ) -> Result<Vec<Vec<Option<Change>>>, StoreError> {
     write(connection, location, calls).await.map_err(|error| StoreError::new(location, &error))
 }
@@ -104,11 +110,19 @@ async fn commit(
 async fn write(
     connection: &mut AnyConnection,
     location: &Location,
-    calls: &[Vec<Wanted>],
+    calls: Vec<(Option<Work>, Vec<Wanted>)>,
 ) -> Result<Vec<Vec<Option<Change>>>, sqlx::Error> {
     let dialect = location.dialect();
     let mut transaction = connection.begin_with(dialect.begin_write()).await?;
     let before: i64 = sqlx::query_scalar(dialect.lock_counter()).fetch_one(&mut *transaction).await?;
+    let mut all = Vec::with_capacity(calls.len());
+    for (work, mut wanted) in calls {
+        if let Some(work) = work {
+            wanted.extend(work(&mut transaction).await?);
+        }
+        all.push(wanted);
+    }
+    let calls = all;
     let mut rows = read(&mut transaction, calls.iter().flatten()).await?;
     let mut seq = before as u64;
     let answers: Vec<Vec<Option<Change>>> =

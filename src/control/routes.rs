@@ -1,0 +1,154 @@
+//! Which path and method is whose, and what holds for every call.
+
+use std::time::Instant;
+
+use axum::extract::{Extension, Request, State};
+use axum::handler::Handler;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use axum::{Json, Router};
+use http::{HeaderValue, Method, StatusCode, Version, header};
+
+use super::api_key::{Caller, hex, shown};
+use super::error::ApiError;
+use super::nodes::Node;
+use super::users::Data;
+use super::{ControlState, app, auth_tokens, call, fats, keys, me, profiles, restrictions, store_failed, users};
+
+/// Headers that clients send to the calls of users.
+const CLIENT_HEADERS: &str = "accept, apikey, appid, authtoken, content-type, resource, sdk";
+
+/// How long browsers remember what is allowed, in seconds.
+const PREFLIGHT_MAX_AGE: &str = "86400";
+
+pub(super) fn router(state: ControlState) -> Router {
+    let keyed = || middleware::from_fn_with_state(state.clone(), authenticate);
+    let api = api().layer(keyed());
+    let clients = clients().layer(middleware::from_fn(across_sites));
+    // A platform's page may make the auth token itself, with a key of the scope authOnly.
+    let tokens = tokens().layer(keyed()).layer(middleware::from_fn(across_sites));
+    let all = api.merge(clients).merge(tokens);
+    Router::new()
+        .nest("/v3", all.clone())
+        .nest("/v3.0", all)
+        .fallback(not_found.layer(keyed()))
+        .layer(middleware::from_fn(frame))
+        .with_state(state)
+}
+
+/// What platforms call.
+fn api() -> Router<ControlState> {
+    // `any` first: without it an answer to another method would list those that there are.
+    let none = || any(not_found);
+    let user_token = none().get(auth_tokens::get).put(auth_tokens::update).delete(auth_tokens::delete);
+    Router::new()
+        .route(
+            "/users",
+            none().post(profiles::create).get(profiles::list).delete(users::deactivate).put(users::reactivate),
+        )
+        .route("/users/{uid}", none().get(profiles::get).put(profiles::update).delete(users::delete))
+        .route("/users/{uid}/auth_tokens/{token}", user_token)
+        .route("/users/{uid}/fat", none().post(fats::one))
+        .route("/fats", none().post(fats::batch))
+        .route("/apikeys", none().post(keys::create).get(keys::list))
+        .route("/apikeys/{key}", none().get(keys::get).put(keys::rename).delete(keys::delete))
+        .route("/app", none().get(app::get).put(app::update))
+        .route("/restrictions", none().post(restrictions::impose).delete(restrictions::lift))
+        .route("/nodes", none().get(list_nodes))
+}
+
+fn tokens() -> Router<ControlState> {
+    let tokens = any(not_found).post(auth_tokens::create).get(auth_tokens::list).delete(auth_tokens::flush);
+    Router::new().route("/users/{uid}/auth_tokens", tokens)
+}
+
+/// What users' clients call, with an auth token.
+fn clients() -> Router<ControlState> {
+    let none = || any(not_found);
+    Router::new()
+        .route("/me", none().put(me::login).get(me::login).delete(me::logout))
+        .route("/settings", none().get(me::settings))
+        .route("/user_sessions", none().post(me::user_sessions))
+}
+
+/// `GET /nodes`: who serves files, and how far each has come.
+async fn list_nodes(
+    State(state): State<ControlState>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Json<Data<Vec<Node>>>, ApiError> {
+    caller.full_access()?;
+    call::no_query(request.uri())?;
+    let seq = state.0.store.seq().await.map_err(|error| store_failed(&error))?;
+    let source = state.0.store.source().await.map_err(|error| store_failed(&error))?;
+    Ok(Json(Data { data: state.0.nodes.list(&source, seq, Instant::now()) }))
+}
+
+async fn not_found() -> ApiError {
+    ApiError::NotFound
+}
+
+/// Lets nothing pass without a key, neither to a route nor to the news that there is none.
+async fn authenticate(State(state): State<ControlState>, mut request: Request, next: Next) -> Response {
+    let shown = shown(request.headers());
+    let caller = async { state.caller(shown?).await };
+    match caller.await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+impl ControlState {
+    /// Returns who makes a call: by a configured key, or else by one of the store's.
+    async fn caller(&self, shown: [u8; 32]) -> Result<Caller, ApiError> {
+        let caller = match self.0.api_keys.caller(&shown) {
+            Some(caller) => caller.clone(),
+            None => {
+                let stored = self.0.store.key_by_hash(&hex(&shown)).await.map_err(|error| store_failed(&error))?;
+                Caller::stored(stored.ok_or(ApiError::KeyUnknown)?, shown)
+            }
+        };
+        self.limit(hex(&caller.digest).into())?;
+        Ok(caller)
+    }
+}
+
+/// Lets pages of any site call and read the answer: what a call may do depends on what it shows, never on a cookie.
+async fn across_sites(request: Request, next: Next) -> Response {
+    let is_preflight = request.method() == Method::OPTIONS;
+    let mut response = if is_preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    if is_preflight {
+        let methods = HeaderValue::from_static("GET, POST, PUT, DELETE");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(CLIENT_HEADERS));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(PREFLIGHT_MAX_AGE));
+    }
+    response
+}
+
+/// What holds for every call and every answer.
+async fn frame(request: Request, next: Next) -> Response {
+    let hosts = request.headers().get_all(header::HOST).iter().count();
+    let ambiguous = hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11);
+    // With a length beside it, which is gone by now, two readers would see two bodies (RFC 9112 §6.1).
+    let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let mut response = if ambiguous {
+        ApiError::invalid("host", "The host header must be there once.").into_response()
+    } else {
+        next.run(request).await
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if ambiguous || chunked {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

@@ -1,0 +1,431 @@
+//! Users, auth tokens, logins, FATs and API keys, as platforms and their clients call for them.
+
+use serde_json::Value;
+
+use super::harness::SIGN_UP_KEY;
+use super::*;
+use crate::store::auth_tokens::LIVE_TOKENS;
+
+const SIGN_UP: (&str, &str) = ("apikey", SIGN_UP_KEY);
+
+impl Gateway {
+    async fn me(&self, method: &str, token: &str) -> Answer {
+        self.send(&request(method, "/v3.0/me", &[("authToken", token), ("appId", "acme"), JSON], "{}")).await
+    }
+
+    async fn auth_token(&self, uid: &str) -> String {
+        let made = self.call("POST", &format!("/v3/users/{uid}/auth_tokens"), "").await;
+        assert_eq!(made.status, 200, "{}", made.text);
+        made.body["data"]["authToken"].as_str().unwrap().to_owned()
+    }
+
+    /// What the set says of the token `fat` of `uid`.
+    fn alive(&self, fat: &str) -> Result<(), Restricted> {
+        let claims: Value = serde_json::from_str(&crate::gate::unverified_payload(fat).unwrap()).unwrap();
+        let text = |name: &str| claims[name].as_str();
+        let subject = self.set.subject("acme", text("sub").unwrap(), text("sid"), text("jti"), claims["iat"].as_u64());
+        self.set.check(&subject)
+    }
+}
+
+fn fat_of(answer: &Answer) -> String {
+    answer.body["data"]["fat"].as_str().unwrap_or_else(|| panic!("{}", answer.text)).to_owned()
+}
+
+#[tokio::test]
+async fn a_user_is_registered_shown_changed_and_forgotten() {
+    let gateway = Gateway::start(ONE_APP).await;
+    let zoe = r#"{"uid":"Zoe","name":"Zoë","avatar":"https://cdn.example/z.png","metadata":{"a":[1,"\u0000"]},
+                  "tags":["x","100%"],"statusMessage":"hi"}"#;
+    let created = gateway.call("POST", "/v3/users", zoe).await;
+    assert_eq!(created.status, 200, "{}", created.text);
+    let mut user = created.body["data"].clone();
+    assert!(user["createdAt"].as_u64().unwrap() > 1_700_000_000);
+    user.as_object_mut().unwrap().remove("createdAt");
+    let expected = json!({"uid": "zoe", "name": "Zoë", "avatar": "https://cdn.example/z.png", "role": "default",
+        "metadata": {"a": [1, "\u{0}"]}, "tags": ["x", "100%"], "statusMessage": "hi", "status": "offline"});
+    assert_eq!(user, expected);
+    gateway.call("POST", "/v3/users", zoe).await.refused(400, "ERR_UID_ALREADY_EXISTS", "");
+    assert_eq!(gateway.call("GET", "/v3.0/users/ZOE", "").await.body, created.body);
+
+    let changed = r#"{"name":"Z","unset":["avatar","tags"],"role":"admin"}"#;
+    let changed = gateway.call("PUT", "/v3/users/zoe", changed).await.body["data"].clone();
+    assert_eq!(
+        (&changed["name"], &changed["role"], &changed["avatar"], &changed["tags"]),
+        (&json!("Z"), &json!("admin"), &json!(null), &json!(null))
+    );
+    assert!(changed["updatedAt"].is_u64());
+    for (method, body) in [("GET", ""), ("PUT", "{}")] {
+        gateway.call(method, "/v3/users/nobody", body).await.refused(404, "ERR_UID_NOT_FOUND", "");
+    }
+
+    let token = gateway.auth_token("zoe").await;
+    let fat = fat_of(&gateway.me("PUT", &token).await);
+    let gone = gateway.call("DELETE", "/v3/users/zoe", r#"{"permanent":true}"#).await;
+    gone.expect(200, json!({"data": {"success": true, "message": "User with zoe has been deleted successfully."}}));
+    assert_eq!(gateway.alive(&fat), Err(Restricted::IssuedBefore));
+    gateway.me("GET", &token).await.refused(401, "AUTH_ERR_AUTH_TOKEN_NOT_FOUND", "");
+    gateway.call("GET", "/v3/users/zoe", "").await.refused(404, "ERR_UID_NOT_FOUND", "");
+    // Registered again, the user is another one: what was issued to the first is dead, the second lives at once.
+    gateway.call("POST", "/v3/users", r#"{"uid":"zoe","name":"Zoe"}"#).await;
+    let token = gateway.auth_token("zoe").await;
+    assert_eq!(gateway.alive(&fat_of(&gateway.me("PUT", &token).await)), Ok(()));
+    assert_eq!(gateway.alive(&fat), Err(Restricted::IssuedBefore));
+}
+
+#[tokio::test]
+async fn what_a_user_cannot_be_is_said_field_by_field() {
+    let gateway = Gateway::start(ONE_APP).await;
+    let empty = gateway.call("POST", "/v3/users", "{}").await;
+    empty.refused(400, "ERR_BAD_REQUEST", "uid");
+    assert_eq!(empty.body["error"]["details"]["uid"][0], "The uid field is required.");
+    assert_eq!(empty.body["error"]["details"]["name"][0], "The name field is required.");
+    for (field, value) in [
+        ("uid", json!("with space")),
+        ("uid", json!(7)),
+        ("name", json!("")),
+        ("name", json!("n".repeat(101))),
+        ("name", json!("a\u{0}b")),
+        ("avatar", json!("javascript:alert(1)")),
+        ("avatar", json!("/relative")),
+        ("link", json!(format!("https://x.example/{}", "a".repeat(3000)))),
+        ("metadata", json!("[]")),
+        ("metadata", json!({"a": "x".repeat(6000)})),
+        ("tags", json!(vec!["x"; 26])),
+        ("tags", json!([1])),
+        ("withAuthToken", json!("yes")),
+        ("role", json!([])),
+        ("isAdmin", json!(true)),
+        ("createdAt", json!(1)),
+        ("deactivated", json!(false)),
+    ] {
+        let mut body = json!({"uid": "zoe", "name": "Zoe"});
+        body[field] = value;
+        gateway.call("POST", "/v3/users", &body.to_string()).await.refused(400, "ERR_BAD_REQUEST", field);
+    }
+    gateway.call("PUT", "/v3/users/bob", r#"{"unset":["uid"]}"#).await.refused(400, "ERR_BAD_REQUEST", "unset");
+    gateway.call("PUT", "/v3/users/bob", r#"{"uid":"eve"}"#).await.refused(400, "ERR_BAD_REQUEST", "uid");
+    gateway.call("GET", "/v3/users/zoe", "").await.refused(404, "ERR_UID_NOT_FOUND", "");
+}
+
+#[tokio::test]
+async fn lists_have_pages_and_find_what_they_are_asked_for() {
+    let gateway = Gateway::start(ONE_APP).await;
+    for (uid, name, role, tags) in
+        [("u1", "Anna_1", "a", r#"["x"]"#), ("u2", "Anna%2", "b", r#"["x","y"]"#), ("u3", "Bert", "a", "[]")]
+    {
+        let body = format!(r#"{{"uid":"{uid}","name":"{name}","role":"{role}","tags":{tags}}}"#);
+        assert_eq!(gateway.call("POST", "/v3/users", &body).await.status, 200);
+    }
+    gateway.call("DELETE", "/v3/users", r#"{"uidsToDeactivate":["u2"]}"#).await;
+    for (query, expected) in [
+        ("searchKey=u", vec!["u1", "u3"]),
+        ("searchKey=ANNA&withDeactivated=true", vec!["u1", "u2"]),
+        ("searchKey=anna_", vec!["u1"]),
+        ("searchKey=anna%25&onlyDeactivated=true", vec!["u2"]),
+        ("searchKey=nn", vec![]),
+        ("onlyDeactivated=1", vec!["u2"]),
+        ("role=a", vec!["u1", "u3"]),
+        ("roles=a,b&withDeactivated=true", vec!["u1", "u2", "u3"]),
+        ("tags=x&withDeactivated=true", vec!["u1", "u2"]),
+        ("tags=x,y&withDeactivated=true&withTags=true", vec!["u2"]),
+        ("status=available", vec![]),
+        ("searchKey=u&perPage=1&page=2", vec!["u3"]),
+        ("searchKey=u&page=1000000", vec![]),
+    ] {
+        let answer = gateway.call("GET", &format!("/v3/users?{query}"), "").await;
+        let uids: Vec<&str> =
+            answer.body["data"].as_array().unwrap().iter().map(|user| user["uid"].as_str().unwrap()).collect();
+        assert_eq!(uids, expected, "{query}");
+    }
+    let meta = gateway.call("GET", "/v3/users?searchKey=u&perPage=1", "").await.body["meta"].clone();
+    let expected = json!({"pagination": {"total": 2, "count": 1, "per_page": 1, "current_page": 1, "total_pages": 2}});
+    assert_eq!(meta, expected);
+    for (query, field) in [
+        ("page=0", "page"),
+        ("page=1000001", "page"),
+        ("page=-1", "page"),
+        ("perPage=1001", "perPage"),
+        ("onlyDeactivated=maybe", "onlyDeactivated"),
+        ("status=away", "status"),
+        ("searchIn=password", "searchIn"),
+        ("sort=uid", "query"),
+    ] {
+        gateway.call("GET", &format!("/v3/users?{query}"), "").await.refused(400, "ERR_BAD_REQUEST", field);
+    }
+}
+
+#[tokio::test]
+async fn a_login_gives_a_fat_that_dies_with_its_session() {
+    let gateway = Gateway::start(ONE_APP).await;
+    let (first, second) = (gateway.auth_token("bob").await, gateway.auth_token("bob").await);
+    assert!(first.starts_with("bob_1") && first.len() == "bob_".len() + 10 + 30);
+    let login = gateway.me("PUT", &first).await;
+    let data = &login.body["data"];
+    assert_eq!((login.status, &data["uid"], &data["authToken"]), (200, &json!("bob"), &json!(first)));
+    let settings = json!({"CLIENT_API_HOST": "gate.example", "CHAT_API_VERSION": "v3.0", "SECURED_MEDIA_HOST": "files.acme.example"});
+    let off = json!({"CLIENT_API_HOST": "gate.example", "CHAT_API_VERSION": "v3.0"});
+    // The harness's apps ask for no tokens, so clients are not to append them.
+    assert!(data["settings"] == off || data["settings"] == settings, "{}", data["settings"]);
+    let (one, two) = (fat_of(&login), fat_of(&gateway.me("GET", &second).await));
+    assert_eq!((gateway.alive(&one), gateway.alive(&two)), (Ok(()), Ok(())));
+
+    let deleted = gateway.call("DELETE", &format!("/v3/users/bob/auth_tokens/{first}"), "").await;
+    assert_eq!((deleted.status, &deleted.body["data"]["success"]), (200, &json!(true)));
+    assert_eq!((gateway.alive(&one), gateway.alive(&two)), (Err(Restricted::Session), Ok(())));
+    gateway.me("GET", &first).await.refused(401, "AUTH_ERR_AUTH_TOKEN_NOT_FOUND", "");
+    let again = gateway.call("DELETE", &format!("/v3/users/bob/auth_tokens/{first}"), "").await;
+    again.refused(404, "ERR_AUTH_TOKEN_NOT_FOUND", "");
+
+    let third = fat_of(&gateway.me("GET", &gateway.auth_token("bob").await).await);
+    let out = gateway.me("DELETE", &second).await;
+    assert_eq!((out.status, &out.body["data"]["success"]), (200, &json!(true)));
+    assert_eq!((gateway.alive(&two), gateway.alive(&third)), (Err(Restricted::Session), Ok(())));
+    gateway.me("DELETE", &second).await.refused(401, "AUTH_ERR_AUTH_TOKEN_NOT_FOUND", "");
+}
+
+#[tokio::test]
+async fn a_flush_kills_what_was_issued_and_not_what_comes_after() {
+    let gateway = Gateway::start(ONE_APP).await;
+    let token = gateway.auth_token("bob").await;
+    let (of_session, bare) =
+        (fat_of(&gateway.me("PUT", &token).await), fat_of(&gateway.call("POST", "/v3/users/bob/fat", "").await));
+    let other = fat_of(&gateway.call("POST", "/v3/users/carol/fat", "").await);
+    let flushed = gateway.call("DELETE", "/v3/users/bob/auth_tokens", "").await;
+    flushed.expect(200, json!({"data": {"success": true, "message": "Cleared Auth Tokens successfully for uid bob."}}));
+    assert!(gateway.alive(&of_session).is_err() && gateway.alive(&bare).is_err());
+    assert_eq!(gateway.alive(&other), Ok(()));
+    gateway.me("GET", &token).await.refused(401, "AUTH_ERR_AUTH_TOKEN_NOT_FOUND", "");
+    // At once, within the same second.
+    let token = gateway.auth_token("bob").await;
+    assert_eq!(gateway.alive(&fat_of(&gateway.me("PUT", &token).await)), Ok(()));
+    assert_eq!(gateway.alive(&fat_of(&gateway.call("POST", "/v3/users/bob/fat", "").await)), Ok(()));
+    gateway.call("DELETE", "/v3/users/nobody/auth_tokens", "").await.refused(404, "ERR_UID_NOT_FOUND", "");
+}
+
+#[tokio::test]
+async fn a_deactivated_user_neither_logs_in_nor_gets_a_fat() {
+    let gateway = Gateway::start(ONE_APP).await;
+    let token = gateway.auth_token("bob").await;
+    gateway.call("DELETE", "/v3/users/bob", "").await;
+    gateway.me("PUT", &token).await.refused(401, "AUTH_ERR_AUTH_TOKEN_NOT_FOUND", "");
+    for target in
+        ["/v3/users/bob/auth_tokens", "/v3/users/bob/fat", "/v3/users/nobody/auth_tokens", "/v3/users/nobody/fat"]
+    {
+        gateway.call("POST", target, "").await.refused(404, "ERR_UID_NOT_FOUND", "");
+    }
+    gateway.call("PUT", "/v3/users", r#"{"uidsToActivate":["bob"]}"#).await;
+    assert_eq!(gateway.me("PUT", &token).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_newest_hundred_auth_tokens_live() {
+    let gateway = Gateway::start(ONE_APP).await;
+    let mut tokens = Vec::new();
+    for _ in 0..=LIVE_TOKENS {
+        tokens.push(gateway.auth_token("bob").await);
+    }
+    gateway.me("GET", &tokens[0]).await.refused(401, "AUTH_ERR_AUTH_TOKEN_NOT_FOUND", "");
+    assert_eq!(gateway.me("GET", &tokens[1]).await.status, 200);
+    let list = gateway.call("GET", "/v3/users/bob/auth_tokens?perPage=10&page=10", "").await;
+    assert_eq!(list.body["meta"]["pagination"]["total"], 100);
+    assert_eq!(list.body["data"].as_array().unwrap().len(), 10);
+    assert!(tokens.iter().all(|token| !list.text.contains(token)), "a token is shown once");
+    // What the list shows is good for calls and not for a login.
+    let sid = list.body["data"][9]["authToken"].as_str().unwrap().to_owned();
+    gateway.me("GET", &sid).await.refused(401, "AUTH_ERR_AUTH_TOKEN_NOT_FOUND", "");
+    assert_eq!(gateway.call("DELETE", &format!("/v3/users/bob/auth_tokens/{sid}"), "").await.status, 200);
+    gateway.me("GET", &tokens[1]).await.refused(401, "AUTH_ERR_AUTH_TOKEN_NOT_FOUND", "");
+    let one = format!("/v3/users/bob/auth_tokens/{}", tokens[2]);
+    let changed = gateway.call("PUT", &one, r#"{"platform":"ios","userAgent":"x","appInfo":{"v":1}}"#).await;
+    assert_eq!(changed.body["data"]["appInfo"], json!({"v": 1}));
+    assert_eq!(gateway.call("GET", &one, "").await.body, changed.body);
+    let others = one.replace("bob", "carol");
+    gateway.call("GET", &others, "").await.refused(404, "ERR_AUTH_TOKEN_NOT_FOUND", "");
+}
+
+#[tokio::test]
+async fn each_receiver_gets_a_link_of_their_own() {
+    let gateway = Gateway::start(ONE_APP).await;
+    gateway.call("DELETE", "/v3/users/eve", "").await;
+    let url = "https://files.acme.example/acme/media/7/a%20b.jpg";
+    let body = json!({"uids": ["bob", "Carol", "eve", "nobody", "a b"], "url": url, "ttl": 60}).to_string();
+    let answer = gateway.call("POST", "/v3/fats", &body).await;
+    let data = &answer.body["data"];
+    assert_eq!(data["notFound"], json!(["eve", "nobody", "a b"]));
+    for (at, uid) in ["bob", "carol"].into_iter().enumerate() {
+        let issued = &data["fats"][at];
+        let fat = issued["fat"].as_str().unwrap();
+        assert_eq!((issued["uid"].as_str(), issued["url"].as_str()), (Some(uid), Some(&*format!("{url}?fat={fat}"))));
+        let claims: Value = serde_json::from_str(&crate::gate::unverified_payload(fat).unwrap()).unwrap();
+        assert_eq!((&claims["sub"], &claims["path"]), (&json!(uid), &json!(["/acme/media/7/a%20b.jpg"])));
+        assert_eq!(claims["exp"].as_u64().unwrap() - claims["iat"].as_u64().unwrap(), 60);
+    }
+    for (field, body) in [
+        ("uids", json!({})),
+        ("uids", json!({"uids": "bob"})),
+        ("uids", json!({"uids": vec!["bob"; 1001]})),
+        ("ttl", json!({"uids": ["bob"], "ttl": 3601})),
+        ("ttl", json!({"uids": ["bob"], "ttl": 0})),
+        ("ttl", json!({"uids": ["bob"], "ttl": "60"})),
+        ("path", json!({"uids": ["bob"], "path": "/other/a.jpg"})),
+        ("path", json!({"uids": ["bob"], "path": ["../a.jpg"]})),
+        ("url", json!({"uids": ["bob"], "url": "https://files.acme.example/other/a.jpg"})),
+        ("url", json!({"uids": ["bob"], "url": "https://files.acme.example/acme/a.jpg?x=1"})),
+        ("url", json!({"uids": ["bob"], "url": "https://files.acme.example/acme/../a.jpg"})),
+    ] {
+        gateway.call("POST", "/v3/fats", &body.to_string()).await.refused(400, "ERR_BAD_REQUEST", field);
+    }
+}
+
+#[tokio::test]
+async fn api_keys_are_shown_once_and_are_of_their_app() {
+    let gateway = Gateway::start(TWO_APPS).await;
+    let to = |app, key| [("apikey", key), JSON, ("appId", app)];
+    let make = |body: &'static str| request("POST", "/v3/apikeys", &to("acme", FULL_KEY), body);
+    let made = gateway.send(&make(r#"{"name":"worker","scope":"fullAccess"}"#)).await;
+    let (key, id) = (made.body["data"]["apiKey"].as_str().unwrap(), made.body["data"]["id"].as_str().unwrap());
+    assert!(
+        gateway.set.opens("acme", &crate::control::api_key::hash(key))
+            && !gateway.set.opens("exact", &crate::control::api_key::hash(key))
+    );
+    let list = |key: &str, app| {
+        let raw = request("GET", "/v3/users?perPage=1", &[("apikey", key), ("appId", app)], "");
+        let gateway = &gateway;
+        async move { gateway.send(&raw).await }
+    };
+    assert_eq!(list(key, "acme").await.status, 200);
+    list(key, "exact").await.refused(400, "AUTH_ERR_INVALID_APPID", "");
+    // The app is the key's own where the call names none.
+    assert_eq!(gateway.send(&request("GET", "/v3/users", &[("apikey", key)], "")).await.status, 200);
+    let keys = gateway.send(&request("GET", "/v3/apikeys", &to("acme", FULL_KEY), "")).await;
+    assert!(!keys.text.contains(key) && keys.text.contains(id));
+    list(id, "acme").await.refused(401, "AUTH_ERR_APIKEY_NOT_FOUND", "");
+    let target = format!("/v3/apikeys/{id}");
+    gateway.send(&request("DELETE", &target, &to("acme", key), "")).await.refused(400, "ERR_APIKEY_NO_SELF_ACTION", "");
+    let renamed = gateway.send(&request("PUT", &target, &to("acme", FULL_KEY), r#"{"name":"w2"}"#)).await;
+    assert_eq!(renamed.body["data"]["name"], "w2");
+    assert_eq!(gateway.send(&request("DELETE", &target, &to("acme", FULL_KEY), "")).await.status, 200);
+    list(key, "acme").await.refused(401, "AUTH_ERR_APIKEY_NOT_FOUND", "");
+    assert!(!gateway.set.opens("acme", &crate::control::api_key::hash(key)));
+    gateway.send(&request("DELETE", &target, &to("acme", FULL_KEY), "")).await.refused(404, "ERR_APIKEY_NOT_FOUND", "");
+
+    for bad in [r#"{"name":"x","scope":"root"}"#, r#"{"name":"x"}"#] {
+        gateway.send(&make(bad)).await.refused(400, "ERR_BAD_REQUEST", "scope");
+    }
+    for _ in 0..25 {
+        assert_eq!(gateway.send(&make(r#"{"name":"x","scope":"authOnly"}"#)).await.status, 200);
+    }
+    gateway.send(&make(r#"{"name":"x","scope":"authOnly"}"#)).await.refused(400, "ERR_BAD_REQUEST", "name");
+}
+
+#[tokio::test]
+async fn a_sign_up_key_makes_users_and_auth_tokens_and_nothing_else() {
+    let gateway = Gateway::start(ONE_APP).await;
+    let call = |method, target, body| {
+        let raw = request(method, target, &[SIGN_UP, JSON], body);
+        let gateway = &gateway;
+        async move { gateway.send(&raw).await }
+    };
+    let made = call("POST", "/v3/users", r#"{"uid":"zoe","name":"Zoe","withAuthToken":true}"#).await;
+    let token = made.body["data"]["authToken"].as_str().unwrap().to_owned();
+    assert_eq!(gateway.me("PUT", &token).await.status, 200);
+    assert_eq!(call("POST", "/v3/users/zoe/auth_tokens", r#"{"force":true}"#).await.status, 200);
+    for (method, target, body) in [
+        ("GET", "/v3/users", ""),
+        ("GET", "/v3/users/zoe", ""),
+        ("PUT", "/v3/users/zoe", "{}"),
+        ("DELETE", "/v3/users/zoe", ""),
+        ("DELETE", "/v3/users", r#"{"uidsToDeactivate":["zoe"]}"#),
+        ("PUT", "/v3/users", r#"{"uidsToActivate":["zoe"]}"#),
+        ("GET", "/v3/users/zoe/auth_tokens", ""),
+        ("DELETE", "/v3/users/zoe/auth_tokens", ""),
+        ("GET", "/v3/users/zoe/auth_tokens/x", ""),
+        ("PUT", "/v3/users/zoe/auth_tokens/x", "{}"),
+        ("DELETE", "/v3/users/zoe/auth_tokens/x", ""),
+        ("POST", "/v3/users/zoe/fat", ""),
+        ("POST", "/v3/fats", r#"{"uids":["zoe"]}"#),
+        ("GET", "/v3/apikeys", ""),
+        ("POST", "/v3/apikeys", "{}"),
+        ("GET", "/v3/apikeys/x", ""),
+        ("PUT", "/v3/apikeys/x", "{}"),
+        ("DELETE", "/v3/apikeys/x", ""),
+        ("POST", "/v3/restrictions", "{}"),
+        ("DELETE", "/v3/restrictions", "{}"),
+        ("GET", "/v3/nodes", ""),
+    ] {
+        call(method, target, body).await.refused(403, "AUTH_ERR_NO_ACCESS", "");
+    }
+    // Who is deactivated stays so, whoever registers the uid.
+    gateway.call("DELETE", "/v3/users/mallory", "").await;
+    let made = call("POST", "/v3/users", r#"{"uid":"mallory","name":"M"}"#).await;
+    assert_eq!(made.body["data"]["deactivated"], true);
+    call("POST", "/v3/users/mallory/auth_tokens", "").await.refused(404, "ERR_UID_NOT_FOUND", "");
+}
+
+#[tokio::test]
+async fn pages_of_other_sites_reach_what_users_call_and_nothing_else() {
+    let gateway = Gateway::start(ONE_APP).await;
+    let asks = [("Origin", "https://app.example"), ("Access-Control-Request-Method", "PUT")];
+    for (target, open) in [
+        ("/v3.0/me", true),
+        ("/v3/settings", true),
+        ("/v3/user_sessions", true),
+        ("/v3/users/bob/auth_tokens", true),
+        ("/v3/users", false),
+        ("/v3/users/bob", false),
+        ("/v3/apikeys", false),
+        ("/v3/nodes", false),
+    ] {
+        let answer = gateway.send(&request("OPTIONS", target, &asks, "")).await;
+        assert_eq!(answer.head.contains("access-control-allow-origin: *\r\n"), open, "{target}: {}", answer.head);
+        if open {
+            assert_eq!(answer.status, 204);
+            assert!(answer.head.contains("authtoken, content-type, resource, sdk"), "{}", answer.head);
+        }
+    }
+    for raw in [request("GET", "/v3/me", &[], ""), request("GET", "/v3/me", &[("authToken", "x")], "")] {
+        let refused = gateway.send(&raw).await;
+        assert!(refused.status == 401 && refused.head.contains("access-control-allow-origin: *\r\n"));
+    }
+}
+
+#[tokio::test]
+async fn the_switch_goes_one_way_and_reaches_the_nodes() {
+    let gateway = Gateway::start(ONE_APP).await;
+    let app = |access, prefixes: &[&str]| json!({"data": {"id": "acme", "access": access, "configuredAccess": "off", "publicPrefixes": prefixes}});
+    gateway.call("GET", "/v3/app", "").await.expect(200, app("off", &[]));
+    for (body, expected) in [
+        (r#"{"access":"observe"}"#, app("observe", &[])),
+        (r#"{"access":"off"}"#, app("off", &[])),
+        (r#"{"access":"observe","publicPrefixes":["b/","a/c/"]}"#, app("observe", &["a/c/", "b/"])),
+        (r#"{"access":"enforce"}"#, app("enforce", &["a/c/", "b/"])),
+        (r#"{"publicPrefixes":["b/"]}"#, app("enforce", &["b/"])),
+        ("{}", app("enforce", &["b/"])),
+    ] {
+        gateway.call("PUT", "/v3/app", body).await.expect(200, expected);
+    }
+    for down in ["off", "observe"] {
+        let body = format!(r#"{{"access":"{down}","tokenizedSince":5}}"#);
+        gateway.call("PUT", "/v3/app", &body).await.refused(409, "ERR_ACCESS_STEP_DOWN", "");
+    }
+    assert!(gateway.set.app_settings("acme").is_enforced && !gateway.set.app_settings("acme").is_observed);
+    assert!(gateway.set.is_exempt("acme", "b/x.jpg") && !gateway.set.is_exempt("acme", "a/c/x.jpg"));
+    assert_eq!(gateway.set.app_settings("acme").tokenized_since, None);
+    let dated = gateway.call("PUT", "/v3/app", r#"{"tokenizedSince":1767225600}"#).await;
+    assert_eq!(dated.body["data"]["tokenizedSince"], 1_767_225_600);
+    assert_eq!(gateway.set.app_settings("acme").tokenized_since, Some(1_767_225_600));
+    gateway.call("PUT", "/v3/app", r#"{"tokenizedSince":0}"#).await.expect(200, app("enforce", &["b/"]));
+    for (field, body) in [
+        ("access", r#"{"access":"on"}"#),
+        ("access", r#"{"access":1}"#),
+        ("publicPrefixes", r#"{"publicPrefixes":["/"]}"#),
+        ("publicPrefixes", r#"{"publicPrefixes":["a/../b/"]}"#),
+        ("publicPrefixes", r#"{"publicPrefixes":["a"]}"#),
+        ("publicPrefixes", r#"{"publicPrefixes":"a/"}"#),
+        ("tokenizedSince", r#"{"tokenizedSince":-1}"#),
+        ("storage", r#"{"storage":"main"}"#),
+    ] {
+        gateway.call("PUT", "/v3/app", body).await.refused(400, "ERR_BAD_REQUEST", field);
+    }
+}
