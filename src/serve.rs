@@ -120,6 +120,11 @@ impl Gateway {
             (Some(control), Some(store)) => {
                 let listener = listen(control.listen, "control.listen")?;
                 let address = listener.local_addr()?;
+                let tls = control.tls.as_ref().map(|files| {
+                    control::tls(&files.cert_file, &files.key_file)
+                        .with_context(|| format!("cannot use {}", files.cert_file.display()))
+                });
+                let tls = tls.transpose()?;
                 let mut hosts = control.hosts;
                 let own = media.iter().flat_map(|media| &media.addresses).find(|own| !own.ip().is_unspecified());
                 hosts.media = hosts.media.or(own.map(SocketAddr::to_string));
@@ -133,7 +138,7 @@ impl Gateway {
                     api_keys: control.api_keys,
                     calls_per_minute: control.calls_per_minute,
                 });
-                other_tasks.push(tokio::spawn(control::serve(listener, state, is_down(down.clone()))));
+                other_tasks.push(tokio::spawn(control::serve(listener, tls, state, is_down(down.clone()))));
                 Some(address)
             }
             _ => None,

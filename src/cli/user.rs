@@ -169,7 +169,7 @@ async fn call(verb: &Verb, args: &UserArgs, key: &ApiKey, uids: &[String]) -> an
     let (status, body) = answer.map_err(|_| anyhow!("{control} did not answer within {ANSWER_TIMEOUT:?}"))??;
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
     match (status, &answer["data"], &answer["error"]) {
-        (StatusCode::OK, data @ Value::Object(_), _) => lines(verb, data),
+        (StatusCode::OK, data @ Value::Object(_), _) => Ok(lines(verb, data)),
         (status, _, error @ Value::Object(_)) => Err(refusal(status, error, control, key)),
         (status, ..) => bail!(
             "{control} answered {status}, and not as a control listener does: is --control the address under \
@@ -187,14 +187,12 @@ fn no_answer(control: &str, error: hyper_util::client::legacy::Error) -> anyhow:
 }
 
 /// What the users of a call have become, in words.
-fn lines(verb: &Verb, data: &Value) -> anyhow::Result<Vec<String>> {
+fn lines(verb: &Verb, data: &Value) -> Vec<String> {
     let list = |name: &str| data[name].as_array().into_iter().flatten().filter_map(Value::as_str);
-    let unknown: Vec<&str> = list("notFound").collect();
-    if !unknown.is_empty() {
-        bail!("there is no user {}; the others are done", unknown.join(", "));
-    }
-    let said = |(name, words): &(&str, &'static str)| list(name).map(|uid| words.replace("{}", uid)).collect();
-    Ok(verb.outcomes.iter().map(said).collect::<Vec<Vec<String>>>().concat())
+    let unregistered =
+        ("notFound", "note: {} is not registered here. What was done holds for links that others sign, too.");
+    let outcomes = verb.outcomes.iter().chain([&unregistered]);
+    outcomes.flat_map(|(name, words)| list(name).map(|uid| words.replace("{}", uid))).collect()
 }
 
 /// A refusal in words, with what to do about it.

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use super::apps::AppSummary;
 use super::files::Files;
-use super::listeners::Addresses;
+use super::listeners::{self, Addresses, TlsFiles};
 use super::tree::{Place, Section, Text, Unique};
 use crate::control::{ApiKey, ApiScope, ClientHosts};
 use crate::secret::Secret;
@@ -28,6 +28,8 @@ const MAX_CALLS: u64 = 1_000_000_000;
 pub struct Control {
     /// Its address.
     pub listen: SocketAddr,
+    /// Certificate and key; `None`: no TLS.
+    pub tls: Option<TlsFiles>,
     /// Its database.
     pub store: Location,
     /// Who may call it, at least one.
@@ -55,7 +57,7 @@ pub(super) fn control<'a>(
         Some(url) => store(&url, &mut section, files),
         None => Some(Location::Sqlite(files.path("mediagate.db"))),
     };
-    section.refuse_later(&["tls_cert_file", "tls_key_file"]);
+    let tls = listeners::tls(&mut section, files);
     let hosts = ClientHosts {
         control: section.text("client_host").and_then(|host| authority(&host)),
         media: section.text("media_host").and_then(|host| authority(&host)),
@@ -69,7 +71,7 @@ pub(super) fn control<'a>(
     let found: Vec<_> = found.into_iter().map(|section| api_key(section, files, &mut names, &mut keys)).collect();
     section.finish();
     let api_keys = found.into_iter().collect::<Option<_>>()?;
-    let control = Control { listen: listen?, store: store?, api_keys, hosts, calls_per_minute };
+    let control = Control { listen: listen?, tls, store: store?, api_keys, hosts, calls_per_minute };
     Some(ControlSection { control, keys })
 }
 

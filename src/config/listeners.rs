@@ -110,7 +110,7 @@ pub(super) fn media<'a>(
     Some(MediaSection { media, hosts: hosts.iter().map(|host| host.value.to_owned()).collect(), cors })
 }
 
-fn tls(section: &mut Section<'_>, files: &Files<'_>) -> Option<TlsFiles> {
+pub(super) fn tls(section: &mut Section<'_>, files: &Files<'_>) -> Option<TlsFiles> {
     let (cert, key) = (section.text("tls_cert_file"), section.text("tls_key_file"));
     let cert_file = cert.as_ref().map(|name| files.certificates(name));
     let key_file = key.as_ref().map(|name| files.private_key(name));

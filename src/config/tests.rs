@@ -261,6 +261,8 @@ fn the_example_shows_every_default_as_it_is() {
         "prefix = \"mediagate\"",
         "replicas",
         "name",
+        "client_host",
+        "media_host",
     ];
     let lines = text.lines().map(|line| match line.strip_prefix("# ") {
         Some(setting) if is_setting(setting) && !no_default.iter().any(|key| setting.starts_with(key)) => setting,
@@ -273,7 +275,7 @@ fn the_example_shows_every_default_as_it_is() {
     let shown = |config: &Config| {
         let endpoints = config.gate.endpoints();
         let control = config.control.as_ref().unwrap();
-        let control = (control.listen, file_of(&control.store));
+        let control = (control.listen, file_of(&control.store), control.calls_per_minute);
         format!(
             "{:?} {control:?} {:?} {:?} {endpoints:?} {:?} {:?}",
             config.media,

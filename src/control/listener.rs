@@ -11,13 +11,15 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
 
 /// Connections at a time; more wait in the system's queue.
 const MAX_CONNECTIONS: u32 = 256;
 
-/// How long a request's head may take, and how long a connection may be idle.
+/// How long a TLS handshake or a request's head may take, and how long a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest head.
@@ -36,7 +38,12 @@ const GRACE: Duration = Duration::from_secs(50);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Answers calls with `app` until `shutdown`, then finishes those that run.
-pub(super) async fn serve(listener: TcpListener, app: Router, shutdown: impl Future<Output = ()> + Send) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    shutdown: impl Future<Output = ()> + Send,
+) {
     let mut shutdown = pin!(shutdown);
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
     let (stop, stopped) = watch::channel(());
@@ -48,10 +55,15 @@ pub(super) async fn serve(listener: TcpListener, app: Router, shutdown: impl Fut
         };
         match accepted {
             (place, Ok((stream, _))) => {
-                let (app, stopped) = (app.clone(), stopped.clone());
+                let (app, tls, stopped) = (app.clone(), tls.clone(), stopped.clone());
                 tokio::spawn(async move {
                     let _place = place;
-                    connection(stream, app, stopped).await;
+                    let _ = stream.set_nodelay(true);
+                    let Some(tls) = tls else { return connection(stream, app, stopped).await };
+                    // Who talks no TLS here, or talks it badly, has nothing to be told.
+                    if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
+                        connection(stream, app, stopped).await;
+                    }
                 });
             }
             (_, Err(error)) => {
@@ -66,8 +78,7 @@ pub(super) async fn serve(listener: TcpListener, app: Router, shutdown: impl Fut
     let _ = tokio::time::timeout(GRACE, all).await;
 }
 
-async fn connection(stream: TcpStream, app: Router, mut stopped: watch::Receiver<()>) {
-    let _ = stream.set_nodelay(true);
+async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, app: Router, mut stopped: watch::Receiver<()>) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

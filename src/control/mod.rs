@@ -25,18 +25,21 @@ mod users;
 
 use std::future::Future;
 use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 pub use api_key::{ApiKey, ApiScope};
 pub use issuer::Issuers;
 pub use me::ClientHosts;
 
 use crate::gate::Gate;
+use crate::proxy::{TlsError, server_config};
 use crate::restrictions::Change;
 use crate::store::{Store, Wanted};
 use api_key::ApiKeys;
@@ -158,6 +161,15 @@ async fn has_come(mut applied: watch::Receiver<u64>, seq: u64, limit: Duration) 
     }
 }
 
+/// Reads a PEM certificate chain and its private key for [`serve`]; HTTP/1.1 is offered.
+///
+/// # Errors
+///
+/// Files that do not hold them, or that do not fit together.
+pub fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
+    server_config(certificate, key, &[b"http/1.1"]).map(|config| Arc::new(config).into())
+}
+
 /// Answers calls until `shutdown`, then finishes those that run.
 ///
 /// # Errors
@@ -165,12 +177,13 @@ async fn has_come(mut applied: watch::Receiver<u64>, seq: u64, limit: Duration) 
 /// When the listener cannot be used at all.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     state: ControlState,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
     let address = listener.local_addr()?;
     log::info!("control: listening on {address}");
-    listener::serve(listener, routes::router(state), shutdown).await;
+    listener::serve(listener, tls, routes::router(state), shutdown).await;
     Ok(())
 }
 

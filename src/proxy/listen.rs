@@ -83,21 +83,31 @@ impl Tls {
     ///
     /// Files that do not hold them, or that do not fit together.
     pub fn from_pem_files(certificate: &Path, key: &Path) -> Result<Tls, TlsError> {
-        pingora::tls::install_default_crypto_provider();
-        let chain = CertificateDer::pem_file_iter(certificate)
-            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|_| TlsError::Certificate)?;
-        if chain.is_empty() {
-            return Err(TlsError::Certificate);
-        }
-        let key = PrivateKeyDer::from_pem_file(key).map_err(|_| TlsError::Key)?;
-        let mut config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map_err(|error| TlsError::Mismatch(error.to_string()))?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        let config = server_config(certificate, key, &[b"h2", b"http/1.1"])?;
         Ok(Tls(Acceptor::from_server_config(Arc::new(config))))
     }
+}
+
+/// Reads a PEM certificate chain and its private key, for the protocols `alpn` (RFC 7301).
+///
+/// # Errors
+///
+/// Files that do not hold them, or that do not fit together.
+pub(crate) fn server_config(certificate: &Path, key: &Path, alpn: &[&[u8]]) -> Result<ServerConfig, TlsError> {
+    pingora::tls::install_default_crypto_provider();
+    let chain = CertificateDer::pem_file_iter(certificate)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|_| TlsError::Certificate)?;
+    if chain.is_empty() {
+        return Err(TlsError::Certificate);
+    }
+    let key = PrivateKeyDer::from_pem_file(key).map_err(|_| TlsError::Key)?;
+    let mut config = ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| TlsError::Mismatch(error.to_string()))?;
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    Ok(config)
 }
 
 /// Serves media on any number of listeners.

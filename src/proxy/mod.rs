@@ -15,6 +15,7 @@ mod transfer;
 
 pub use exchange::Exchange;
 pub use filter::MediaFilter;
+pub(crate) use listen::server_config;
 pub use listen::{MediaServer, Tls, TlsError};
 pub use module::{GateModule, GateModuleBuilder};
 pub use origin::Origins;

@@ -117,7 +117,7 @@ impl Gateway {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();
-        let server = tokio::spawn(serve(listener, state.clone(), async {
+        let server = tokio::spawn(serve(listener, None, state.clone(), async {
             let _ = stopped.await;
         }));
         let follower = std::sync::Mutex::new(Some(follower));
