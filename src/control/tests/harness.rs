@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use super::super::*;
 use crate::feed;
 use crate::gate::{
-    Access, Addressing, AppFolder, AppOptions, Credentials, Endpoint, GateOptions, PublicPrefixes, S3Options,
-    S3Storage, TimeRules, UidCase,
+    Access, Addressing, AppFolder, AppOptions, Credentials, Endpoint, GateOptions, PresignedBase, PresignedOptions,
+    PresignedTarget, PublicPrefixes, S3Options, S3Storage, TimeRules, UidCase,
 };
 use crate::restrictions::{Restricted, RestrictionSet};
 use crate::secret::Secret;
@@ -22,6 +22,9 @@ use crate::store::tests::sql;
 
 pub(crate) const FULL_KEY: &str = "full-access-key";
 pub(crate) const SIGN_UP_KEY: &str = "sign-up-key";
+
+/// How long presigned URLs live.
+pub(crate) const PRESIGNED_TTL: Duration = Duration::from_secs(900);
 
 pub(crate) struct Gateway {
     dir: tempfile::TempDir,
@@ -75,7 +78,14 @@ impl Gateway {
             let _ = following.follow(feed).await;
         });
         let apps = apps.iter().map(|(id, uid_case)| app(id, *uid_case)).collect();
-        let gate = Gate::new(GateOptions { apps, ..GateOptions::default() }).unwrap();
+        let presigned = Some(PresignedOptions {
+            target: PresignedTarget::Storage,
+            previous: Vec::new(),
+            base: PresignedBase::Asked(http::uri::Scheme::HTTPS),
+            ttl: PRESIGNED_TTL,
+            window: Duration::ZERO,
+        });
+        let gate = Gate::new(GateOptions { apps, presigned, ..GateOptions::default() }).unwrap();
         let key = |name: &str, scope, key: &str| ApiKey { name: name.into(), scope, key: Secret::new(key) };
         let api_keys =
             vec![key("backend", ApiScope::FullAccess, FULL_KEY), key("sign-up", ApiScope::AuthOnly, SIGN_UP_KEY)];
