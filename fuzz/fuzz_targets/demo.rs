@@ -4,9 +4,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use mediagate::gate::{
-    Access, Addressing, Algorithm, AppFolder, AppOptions, Credentials, Endpoint, Gate, GateOptions, Now,
-    PresignedBase, PresignedKey, PresignedOptions, PresignedTarget, PublicPrefixes, S3Options, S3Storage, TimeRules,
-    UidCase, VerifyingKey,
+    Access, Addressing, Algorithm, AppFolder, AppOptions, Credentials, Endpoint, Gate, GateOptions, Now, PresignedBase,
+    PresignedKey, PresignedOptions, PresignedTarget, PublicPrefixes, S3Options, S3Storage, TimeRules, UidCase,
+    VerifyingKey,
 };
 use mediagate::secret::Secret;
 
