@@ -13,7 +13,7 @@ mod revocation;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
-use crate::restrictions::{Change, Effect, Event, Scope, Subject};
+use crate::restrictions::{Change, Effect, Event, Scope};
 use crate::secret::Secret;
 
 /// UNIX seconds of these tests.

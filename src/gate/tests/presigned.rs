@@ -1,5 +1,8 @@
 //! Presigned URLs: who gets one, what it opens, and what kills it.
 
+mod operator;
+mod revocation;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -209,22 +212,6 @@ fn what_one_url_says_cannot_be_read_as_another() {
     assert!(url(&world, OBJECT, &mint(Algorithm::HS256, &members)).ends_with("&Uid=alice"));
 }
 
-#[test]
-fn a_url_ends_on_the_second_that_it_names() {
-    let mut world = World::new();
-    let signed = url(&world, OBJECT, &good());
-    let left = Duration::from_secs(BEGIN + TTL - NOW);
-    world.later(left - Duration::from_millis(1));
-    world.apply(Event::Heartbeat { seq: 0 });
-    // The token itself has expired by now.
-    assert_eq!(world.verdict(&get_with(OBJECT, &good())), Err(Denial::TokenExpired));
-    assert_eq!(open(&world, &signed), Ok(()));
-    world.later(Duration::from_millis(1));
-    assert_eq!(open(&world, &signed), Err(Denial::UrlExpired));
-    // Only the gate's own word is told apart: a forged URL is not said to have been good once.
-    assert_eq!(open(&world, &signed.replace("Uid=alice", "Uid=bob")), Err(Denial::UrlInvalid));
-}
-
 proptest! {
     #[test]
     fn a_window_has_one_url_and_none_lives_too_short_or_too_long(
@@ -256,85 +243,6 @@ proptest! {
             prop_assert!(open(&world, &uri.to_string()).is_err(), "{}", changed);
         }
     }
-}
-
-#[test]
-fn a_url_dies_with_what_its_token_would_die_with() {
-    let token = mint(Algorithm::HS256, &claims(r#","sid":"s1","jti":"t1""#));
-    let bob = mint(Algorithm::HS256, &claims(r#","sid":"s1","jti":"t1""#).replace("alice", "bob"));
-    let app_of = |app: &str| app.to_owned();
-    for (scope, denial, others) in [
-        (Scope::App { app: app_of("demo") }, Denial::AppDeactivated, Err(Denial::AppDeactivated)),
-        (user("demo", "alice"), Denial::UserDeactivated, Ok(())),
-        (Scope::Session { app: app_of("demo"), sid: "s1".into() }, Denial::SessionRevoked, Err(Denial::SessionRevoked)),
-        (Scope::Token { app: app_of("demo"), jti: "t1".into() }, Denial::TokenRevoked, Err(Denial::TokenRevoked)),
-    ] {
-        let world = World::new();
-        let (signed, bobs) = (url(&world, OBJECT, &token), url(&world, OBJECT, &bob));
-        let plain = url(&world, OBJECT, &good());
-        world.restrict(user("other", "alice"), Effect::Deactivated, true);
-        assert_eq!(open(&world, &signed), Ok(()), "{scope:?}: of another app");
-        world.restrict(scope.clone(), Effect::Deactivated, true);
-        assert_eq!(open(&world, &signed), Err(denial), "{scope:?}");
-        assert_eq!(open(&world, &bobs), others, "{scope:?}");
-        let is_narrow = matches!(scope, Scope::Session { .. } | Scope::Token { .. });
-        assert_eq!(open(&world, &plain).is_ok(), is_narrow, "{scope:?}: a URL without session and token");
-        world.restrict(scope.clone(), Effect::Deactivated, false);
-        assert_eq!(open(&world, &signed), Ok(()), "{scope:?}: lifted");
-    }
-}
-
-#[test]
-fn a_flush_kills_the_urls_before_it_and_none_after_it() {
-    let scopes = [
-        Scope::App { app: "demo".into() },
-        user("demo", "alice"),
-        Scope::Session { app: "demo".into(), sid: "s1".into() },
-        Scope::Token { app: "demo".into(), jti: "t1".into() },
-    ];
-    for scope in scopes {
-        let mut world = World::new();
-        let later = |world: &mut World, secs: u64| {
-            world.later(Duration::from_secs(secs));
-            world.apply(Event::Heartbeat { seq: world.restrictions.applied() });
-        };
-        let token = |at: u64| {
-            let members = serde_json::json!({ "sid": "s1", "jti": "t1", "iat": at, "exp": NOW + 6000 });
-            let members = members.to_string().replacen('{', r#"{"sub":"alice","app":"demo","#, 1);
-            mint(Algorithm::HS256, &members)
-        };
-        // In the middle of a window, which begins before the flush and ends after it.
-        let (begin, flush) = (BEGIN + WINDOW, BEGIN + WINDOW + 151);
-        later(&mut world, flush - 1 - NOW);
-        let before = url(&world, OBJECT, &token(flush - 2));
-        assert!(before.contains(&format!("Issued={begin}&")), "{before}");
-        world.restrict(scope.clone(), Effect::IssuedBefore { before: flush }, true);
-        assert_eq!(open(&world, &before), Err(Denial::TokenRevoked), "{scope:?}");
-        let old = get_with(&format!("{OBJECT}?redirect=0"), &token(flush - 1));
-        assert_eq!(ask_for(&world, &old).err(), Some(Denial::TokenRevoked), "{scope:?}: an old token");
-        // The very second of the flush, and the same window: a new URL, which lives at once and stays the same.
-        later(&mut world, 1);
-        let after = url(&world, OBJECT, &token(flush));
-        assert_eq!(open(&world, &after), Ok(()), "{scope:?}");
-        assert_ne!(after, before);
-        later(&mut world, 100);
-        assert_eq!(url(&world, OBJECT, &token(flush + 1)), after, "{scope:?}: the same window");
-        assert_eq!(open(&world, &before), Err(Denial::TokenRevoked), "{scope:?}");
-        later(&mut world, WINDOW);
-        let next = url(&world, OBJECT, &token(flush + 1));
-        assert!(next.contains(&format!("Issued={}&", begin + WINDOW)), "{scope:?}: {next}");
-        assert_eq!(open(&world, &next), Ok(()), "{scope:?}: the next window");
-    }
-}
-
-#[test]
-fn a_url_needs_fresh_restrictions() {
-    let mut world = World::new();
-    let signed = url(&world, OBJECT, &good());
-    world.later(Duration::from_secs(31));
-    assert_eq!(open(&world, &signed), Err(Denial::RestrictionsStale));
-    let asked = ask_for(&world, &get_with(&format!("{OBJECT}?redirect=0"), &good()));
-    assert_eq!(asked.err(), Some(Denial::RestrictionsStale));
 }
 
 #[test]
@@ -422,94 +330,6 @@ fn a_url_of_the_storage_is_signed_for_its_own_time() {
     assert_eq!(Some(own.target.path_and_query()), url.strip_prefix("http://127.0.0.1:9000"));
     // URLs from before the target was changed go on.
     assert_eq!(open(&world, &self::url(&world_with(options()), OBJECT, &good())), Ok(()));
-}
-
-#[test]
-fn the_operator_gets_urls_for_anybody() {
-    let world = World::new();
-    let ask = |url: &str, app: &str, uid: &str, sid: Option<&str>| {
-        world.gate.presign(url, PresignFor { app, uid, sid, flushed: None }, world.now.wall)
-    };
-    let media = "https://files.example/demo/media/a.jpg";
-    let signed = ask(media, "demo", "Alice", None).expect("a URL");
-    assert_eq!(signed.url, format!("https://files.example{}", url(&world, OBJECT, &good())));
-    let signed = ask(
-        "http://FILES.example:8080/demo/ä b?".trim_end_matches('?').replace(' ', "%20").as_str(),
-        "demo",
-        "bob",
-        Some("s1"),
-    );
-    let signed = signed.expect("a URL").url;
-    let target = signed.strip_prefix("http://FILES.example:8080").expect("as it came");
-    assert!(target.starts_with("/demo/%C3%A4%20b?Expires="), "{target}");
-    let subject: Option<Subject> = world.ask(&get(target)).expect("admitted").subject;
-    assert_eq!(subject, Some(world.restrictions.subject("demo", "bob", Some("s1"), None, Some(BEGIN))));
-    assert_eq!(ask("https://files.example/open/a", "open", "bob", None).map(|url| url.expires_at), Ok(None));
-
-    use PresignError::*;
-    for (url, app, uid, error) in [
-        (media, "nobody", "alice", UnknownApp),
-        (media, "other", "alice", OtherApp),
-        (media, "demo", "", BadUid),
-        (media, "demo", "a b", BadUid),
-        ("https://files.example/demo/a?", "demo", "alice", HasQuery),
-        ("https://files.example/demo/a?fat=x", "demo", "alice", HasQuery),
-        ("https://files.example/demo/a#x", "demo", "alice", HasQuery),
-        ("https://evil.example/demo/a", "demo", "alice", ForeignHost),
-        ("https://files.example.evil/demo/a", "demo", "alice", ForeignHost),
-        ("https://u@files.example/demo/a", "demo", "alice", NotAUrl),
-        ("https://files.example:x/demo/a", "demo", "alice", NotAUrl),
-        ("https://files.example\\@evil.example/demo/a", "demo", "alice", NotAUrl),
-        ("ftp://files.example/demo/a", "demo", "alice", NotAUrl),
-        ("HTTPS://files.example/demo/a", "demo", "alice", NotAUrl),
-        ("//files.example/demo/a", "demo", "alice", NotAUrl),
-        ("/demo/a", "demo", "alice", NotAUrl),
-        ("https://files.example", "demo", "alice", NotAUrl),
-        ("https:///demo/a", "demo", "alice", NotAUrl),
-        ("", "demo", "alice", NotAUrl),
-        ("https://files.example/demo", "demo", "alice", Path(PathError::NoObject)),
-        ("https://files.example/demo/../a", "demo", "alice", Path(PathError::DotSegment)),
-        ("https://files.example//demo/a", "demo", "alice", Path(PathError::EmptySegment)),
-        ("https://files.example/demo/a b", "demo", "alice", Path(PathError::ForbiddenCharacter)),
-    ] {
-        assert_eq!(ask(url, app, uid, None), Err(error), "{url} {app} {uid}");
-    }
-    assert_eq!(ask(media, "demo", "alice", Some("")), Err(BadSid));
-    assert_eq!(ask(media, "demo", "alice", Some(&"s".repeat(256))), Err(BadSid));
-
-    let fixed = PresignedBase::Fixed(Endpoint::parse("https://cdn.example:8443").expect("an endpoint"));
-    let fixed = world_with(PresignedOptions { base: fixed, ..options() });
-    let whom = PresignFor { app: "demo", uid: "alice", sid: None, flushed: None };
-    for (url, expected) in [
-        ("https://cdn.example:8443/demo/a", Ok("https://cdn.example:8443")),
-        ("https://CDN.example:8443/demo/a", Ok("https://cdn.example:8443")),
-        ("https://cdn.example/demo/a", Err(ForeignHost)),
-        ("http://cdn.example:8443/demo/a", Err(ForeignHost)),
-        (media, Err(ForeignHost)),
-    ] {
-        let signed = fixed.gate.presign(url, whom, fixed.now.wall);
-        assert_eq!(
-            signed.as_ref().map(|signed| signed.url.split("/demo").next().unwrap()),
-            expected.as_ref().copied(),
-            "{url}"
-        );
-    }
-}
-
-#[test]
-fn the_operators_urls_come_after_a_flush_that_it_knows_of() {
-    let world = World::new();
-    let at = |flushed| {
-        let whom = PresignFor { app: "demo", uid: "alice", sid: None, flushed };
-        let signed = world.gate.presign("https://files.example/demo/a", whom, world.now.wall).expect("a URL");
-        open(&world, &signed.url["https://files.example".len()..])
-    };
-    world.restrict(user("demo", "alice"), Effect::IssuedBefore { before: NOW - 1 }, true);
-    assert_eq!(at(None), Err(Denial::TokenRevoked));
-    assert_eq!(at(Some(NOW - 2)), Err(Denial::TokenRevoked));
-    assert_eq!([at(Some(NOW - 1)), at(Some(NOW))], [Ok(()), Ok(())]);
-    let subject = world.restrictions.subject("demo", "alice", None, None, None);
-    assert_eq!(world.restrictions.flushed(&subject), Some(NOW - 1));
 }
 
 #[test]
