@@ -43,10 +43,12 @@ pub struct Entry<'a> {
     pub app: Option<&'a str>,
     /// The decoded path of the object, when the path was one.
     pub object: Option<&'a str>,
-    /// The user, when the token held.
+    /// The user, when the credential held.
     pub uid: Option<&'a str>,
-    /// An opaque id of the token, the same for the same token while the process runs.
+    /// An opaque id of the token or presigned URL, the same for the same one while the process runs.
     pub token: Option<u64>,
+    /// What that is: `fat` or `presigned`.
+    pub credential: Option<&'static str>,
     /// Bytes of the body sent.
     pub bytes: usize,
     /// From the decision to the end: `ms`, in milliseconds.
@@ -84,6 +86,7 @@ impl Entry<'_> {
             line.extend((0..16).rev().map(|digit| b"0123456789abcdef"[(token >> (4 * digit)) as usize & 15]));
             line.push(b'"');
         }
+        label(line, "credential", self.credential);
         name(line, "bytes");
         number(line, self.bytes as u64, 1);
         name(line, "ms");
@@ -360,6 +363,7 @@ mod tests {
             object: Some("demo/\"\\\u{1}\u{7f}文\u{2028}"),
             uid: Some("alice"),
             token: Some(0x00ab_cdef_0123_4567),
+            credential: Some("presigned"),
             bytes: usize::MAX,
             took: Duration::from_nanos(1_234_567_499),
             upstream_took: Some(Duration::from_nanos(99_500)),
@@ -368,7 +372,8 @@ mod tests {
         let json = serde_json::json!({
             "time": "1970-01-01T00:00:00.000Z", "client": "[::1]:80", "method": "GET", "status": 206,
             "outcome": "served", "reason": "ok", "observed": "token_missing", "app": "demo", "object": all.object,
-            "uid": "alice", "token": "00abcdef01234567", "bytes": usize::MAX, "ms": 1234.567, "upstream_ms": 0.1,
+            "uid": "alice", "token": "00abcdef01234567",
+            "credential": "presigned", "bytes": usize::MAX, "ms": 1234.567, "upstream_ms": 0.1,
         });
         let found: serde_json::Value = serde_json::from_str(&line(&all)).unwrap();
         assert_eq!(found, json);

@@ -14,7 +14,7 @@ use crate::restrictions::{RestrictionSet, ScopeKind};
 pub enum Outcome {
     /// The storage's answer went out whole.
     Served,
-    /// The gate answered by itself: CORS.
+    /// The gate answered by itself: CORS, a presigned URL.
     Answered,
     /// Refused before anything was fetched.
     Denied,
@@ -60,6 +60,8 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// `mediagate_feed_events_total`: what the restriction feed delivered, by what became of it.
     pub feed_events: IntCounterVec,
+    /// `mediagate_presigned_urls_total`: handed out, to clients and in batches.
+    pub presigned_urls: IntCounter,
     /// `mediagate_log_lines_dropped_total`: access log lines that nobody took in time.
     pub log_lines_dropped: IntCounter,
     restrictions: IntGaugeVec,
@@ -139,6 +141,7 @@ impl Metrics {
                 "What the restriction feed delivered, by what became of it.",
                 &["event"],
             ),
+            presigned_urls: counter("mediagate_presigned_urls_total", "Presigned URLs that were handed out."),
             log_lines_dropped: counter(
                 "mediagate_log_lines_dropped_total",
                 "Access log lines dropped because standard error took them too slowly.",

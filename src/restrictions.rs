@@ -58,6 +58,18 @@ pub struct AppSettings {
     pub tokenized_since: Option<u64>,
 }
 
+impl Subject {
+    /// What can be restricted of it, the widest first.
+    fn scopes(&self) -> [(ScopeKind, Option<ScopeId>, Restricted); 4] {
+        [
+            (ScopeKind::App, Some(self.app), Restricted::App),
+            (ScopeKind::User, Some(self.user), Restricted::User),
+            (ScopeKind::Session, self.session, Restricted::Session),
+            (ScopeKind::Token, self.token, Restricted::Token),
+        ]
+    }
+}
+
 /// What the writers share; readers never touch it.
 struct Order {
     /// Everything up to here has been applied or superseded; `None` before the first snapshot.
@@ -170,13 +182,7 @@ impl RestrictionSet {
     /// The widest restriction that holds: app before user before session before token.
     pub fn check(&self, subject: &Subject) -> Result<(), Restricted> {
         let tables = self.tables.load();
-        let scopes = [
-            (ScopeKind::App, Some(subject.app), Restricted::App),
-            (ScopeKind::User, Some(subject.user), Restricted::User),
-            (ScopeKind::Session, subject.session, Restricted::Session),
-            (ScopeKind::Token, subject.token, Restricted::Token),
-        ];
-        for (kind, id, restricted) in scopes {
+        for (kind, id, restricted) in subject.scopes() {
             match id.and_then(|id| tables.effect_on(kind, id, subject.issued_at)) {
                 None => {}
                 Some(Effect::Deactivated) => return Err(restricted),
@@ -213,6 +219,14 @@ impl RestrictionSet {
         let tables = self.tables.load();
         let id = || self.hash(ScopeKind::ApiKey, app, digest);
         tables.has_settings(ScopeKind::ApiKey) && tables.setting(id(), EffectKind::Exempt).is_some()
+    }
+
+    /// Returns the latest flush of `subject`: what was issued before that UNIX second is dead.
+    ///
+    /// Who issues something by it checks the subject afterwards: a flush in between is seen there.
+    pub fn flushed(&self, subject: &Subject) -> Option<u64> {
+        let tables = self.tables.load();
+        subject.scopes().into_iter().filter_map(|(kind, id, _)| tables.issued_before(kind, id?)).max()
     }
 
     /// Takes in what the feed said. In force for every check that starts after this returns.

@@ -4,12 +4,15 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use mediagate::gate::{
-    Access, Addressing, Algorithm, AppFolder, AppOptions, Credentials, Endpoint, Gate, GateOptions, Now,
-    PublicPrefixes, S3Options, S3Storage, TimeRules, UidCase, VerifyingKey,
+    Access, Addressing, Algorithm, AppFolder, AppOptions, Credentials, Endpoint, Gate, GateOptions, Now, PresignedBase,
+    PresignedKey, PresignedOptions, PresignedTarget, PublicPrefixes, S3Options, S3Storage, TimeRules, UidCase,
+    VerifyingKey,
 };
 use mediagate::secret::Secret;
 
 pub const SECRET: &[u8] = b"twenty-five dry whales sing, 0x7f";
+
+const PRESIGNED_SECRET: &[u8] = b"seventeen damp foxes sign, 0x3c!";
 
 /// UNIX seconds: inputs that were kept mean the same tomorrow.
 pub const NOW: u64 = 1_700_000_000;
@@ -34,7 +37,15 @@ pub static GATE: LazyLock<Gate> = LazyLock::new(|| {
         public_prefixes: PublicPrefixes::default(),
         storage: Arc::new(storage),
     };
-    Gate::new(GateOptions { apps: vec![app], ..GateOptions::default() }).expect("a gate")
+    let presigned = PresignedOptions {
+        target: PresignedTarget::Gate(PresignedKey::new(&Secret::new(PRESIGNED_SECRET)).expect("a key")),
+        previous: Vec::new(),
+        base: PresignedBase::Asked(http::uri::Scheme::HTTPS),
+        ttl: Duration::from_secs(900),
+        window: Duration::from_secs(300),
+    };
+    let options = GateOptions { apps: vec![app], presigned: Some(presigned), ..GateOptions::default() };
+    Gate::new(options).expect("a gate")
 });
 
 pub static START: LazyLock<Instant> = LazyLock::new(Instant::now);

@@ -37,6 +37,7 @@ fuzz_target!(|input: &[u8]| {
     let request = request.into_parts().0;
     match demo::GATE.admit(&request, &RESTRICTIONS, demo::now()) {
         Ok(Decision::Forward(admission)) => panic!("{admission:?} for nothing"),
+        Ok(Decision::HandOut(handout)) => panic!("{handout:?} for nothing"),
         Ok(Decision::Options) => assert_eq!(request.method, Method::OPTIONS),
         Err(refusal) => assert!((400..=503).contains(&refusal.denial.status())),
     }

@@ -153,9 +153,14 @@ fn api_key<'a>(
 /// A key that is sent with every call must not be one that tokens are made with.
 pub(super) fn refuse_shared_secrets(keys: &[(Place<'_>, Secret)], apps: &[AppSummary]) {
     for (place, key) in keys {
-        let mut signing = apps.iter().flat_map(|app| &app.keys).filter_map(|key| key.secret.as_ref());
-        if signing.any(|secret| secret.expose() == key.expose()) {
+        if signs_tokens(key, apps) {
             place.wrong("the same secret signs tokens of an app: whoever may call the API could make them");
         }
     }
+}
+
+/// Whether tokens of one of `apps` are made with `secret`.
+pub(super) fn signs_tokens(secret: &Secret, apps: &[AppSummary]) -> bool {
+    let mut signing = apps.iter().flat_map(|app| &app.keys).filter_map(|key| key.secret.as_ref());
+    signing.any(|signing| signing.expose() == secret.expose())
 }

@@ -9,6 +9,7 @@ mod error;
 mod feed;
 pub(crate) mod files;
 mod listeners;
+mod presigned;
 mod spelling;
 mod storage;
 mod tree;
@@ -139,13 +140,18 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
     if let Some(section) = root.get("prepend").and_then(Value::section) {
         prepend(section);
     }
-    root.refuse_later(&["presigned"]);
-
     let storages = root.require("storage", "a section `[storage.NAME]`").and_then(Value::section);
     let storages = storages.map(|section| storage::storages(&section, files)).unwrap_or_default();
     let (apps, summaries) = apps::apps(root, &storages, files);
     if let Some(Some(control)) = &control {
         control::refuse_shared_secrets(&control.keys, &summaries);
+    }
+    let presigned = root.get("presigned").and_then(Value::section);
+    let presigned =
+        presigned.map(|section| presigned::presigned(section, files, media.as_ref().and_then(Option::as_ref)));
+    if let Some(Some(presigned)) = &presigned {
+        let api_keys = control.as_ref().and_then(Option::as_ref).map_or(&[][..], |control| &control.keys);
+        presigned.refuse_shared_secrets(api_keys, &summaries);
     }
 
     let (media, hosts, cors) = match media {
@@ -161,7 +167,11 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
     let feed::Feed { source: feed, freshness } = feed?;
     let first_host = hosts.first().cloned();
     // Every rule of the gate was checked above, where its line is known; one that is new there is reported at least.
-    let gate = Gate::new(GateOptions { apps: apps?, hosts, freshness, cors });
+    let presigned = match presigned {
+        Some(section) => Some(section?.options),
+        None => None,
+    };
+    let gate = Gate::new(GateOptions { apps: apps?, hosts, freshness, cors, presigned });
     let gate = gate.map_err(|error| root.place_of("apps").wrong(error.to_string())).ok()?;
     let mut control = match control {
         Some(section) => Some(section?.control),

@@ -233,7 +233,7 @@ fn example_secrets_are_accepted_and_listed_once() {
 fn the_example_that_is_shipped_is_sound() {
     let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf");
     let config = Config::load(&conf.join("mediagate.toml")).unwrap_or_else(|errors| panic!("{errors}"));
-    let secrets = ["acme-k1.key", "backend.key", "onboarding.key", "s3.id", "s3.key"];
+    let secrets = ["acme-k1.key", "backend.key", "onboarding.key", "presigned.key", "s3.id", "s3.key"];
     let mut examples = config.example_secrets;
     examples.sort();
     assert_eq!(examples, secrets.map(|name| conf.join("secrets").join(name)));
@@ -263,6 +263,7 @@ fn the_example_shows_every_default_as_it_is() {
         "name",
         "client_host",
         "media_host",
+        "base_url",
     ];
     let lines = text.lines().map(|line| match line.strip_prefix("# ") {
         Some(setting) if is_setting(setting) && !no_default.iter().any(|key| setting.starts_with(key)) => setting,
@@ -283,7 +284,7 @@ fn the_example_shows_every_default_as_it_is() {
             config.gate.freshness(),
             config.apps,
             config.gate.uid_case("acme")
-        )
+        ) + &format!("{:?}", config.gate)
     };
     assert_eq!(shown(&explicit), shown(&default));
 }

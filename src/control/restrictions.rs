@@ -34,14 +34,17 @@ pub(super) struct Done {
 
 /// `POST /restrictions {"scope":"session","id":"s1"}`: nothing of it is accepted any more. With `issuedBefore`, only what
 /// was issued before that time is dead. `expiresAt` says when no token of a session, or the token, can be alive any more,
-/// so that the restriction may be forgotten; without it, it stays until it is lifted.
+/// so that the restriction may be forgotten, once presigned URLs made with one are dead as well; without it, it stays
+/// until it is lifted.
 pub(super) async fn impose(
     State(state): State<ControlState>,
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Json<Data<Done>>, ApiError> {
     let call = read(&state, &caller, request).await?;
-    let action = Action::Impose { expires_at: call.expires_at };
+    // A URL that was made with a token at its end goes on from there.
+    let outlives = state.gate().presigned_ttl().as_secs();
+    let action = Action::Impose { expires_at: call.expires_at.map(|at| at.saturating_add(outlives)) };
     apply(&state, &caller, call, action).await
 }
 

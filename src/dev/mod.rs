@@ -110,6 +110,7 @@ impl State {
         create(&dir.join("secrets")).with_context(|| format!("cannot make the state folder {}", dir.display()))?;
         let dir = dir.canonicalize()?;
         let secret = |name: &str| secret(&dir.join("secrets").join(name));
+        secret("presigned.key")?;
         Ok(State {
             fat_key: secret("k1.key")?,
             api_key: secret("backend.key")?,
@@ -144,6 +145,9 @@ listen = "{metrics_listen}"
 
 [feed]
 url = "local:"
+
+[presigned]
+key_file = "secrets/presigned.key"
 
 [[apps]]
 id = "{APP}"

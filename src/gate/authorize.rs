@@ -15,6 +15,11 @@ pub(super) struct Grant {
 }
 
 impl Grant {
+    /// Whom it was given to; `None` where nobody had to ask.
+    pub(super) fn subject(&self) -> Option<&Subject> {
+        self.subject.as_ref()
+    }
+
     pub(super) fn into_parts(self) -> (ObjectPath, Option<Subject>) {
         (self.path, self.subject)
     }
@@ -74,16 +79,31 @@ pub(super) fn authorize(
     if claims.paths.as_ref().is_some_and(|scopes| !scopes.iter().any(|scope| scope.covers(&path))) {
         return Err(Denial::PathNotAllowed);
     }
+    let subject =
+        restrictions.subject(app, claims.uid(), claims.sid.as_deref(), claims.jti.as_deref(), claims.issued_at());
+    welcome(subject, path, restrictions, freshness, now)
+}
+
+/// Returns leave to fetch `path` for `subject`, whose credential is sound and for this app and path.
+///
+/// # Errors
+///
+/// Restrictions that are not fresh, or one that applies.
+pub(super) fn welcome(
+    subject: Subject,
+    path: ObjectPath,
+    restrictions: &RestrictionSet,
+    freshness: Freshness,
+    now: Instant,
+) -> Result<Grant, Denial> {
     if !freshness.holds(restrictions, now) {
         return Err(Denial::RestrictionsStale);
     }
-    let subject =
-        restrictions.subject(app, claims.uid(), claims.sid.as_deref(), claims.jti.as_deref(), claims.issued_at());
     restrictions.check(&subject).map_err(denial)?;
     Ok(Grant { path, subject: Some(subject) })
 }
 
-/// Returns leave to fetch `path` where the app asks for no token.
+/// Returns leave to fetch `path` where the app asks for no token, or where the operator asks for the user.
 pub(super) fn without_token(path: ObjectPath) -> Grant {
     Grant { path, subject: None }
 }

@@ -40,6 +40,10 @@ pub enum Denial {
     SessionRevoked,
     /// The token itself is revoked, or everything issued as early as it was.
     TokenRevoked,
+    /// The presigned URL was sound once.
+    UrlExpired,
+    /// The presigned URL's signature does not hold, or its key is not known.
+    UrlInvalid,
     /// The restrictions are older than `max_staleness`, or were never loaded: fail closed.
     RestrictionsStale,
 }
@@ -51,8 +55,12 @@ pub enum BadRequest {
     SeveralCredentials,
     /// A parameter that reads as `fat` but is spelled otherwise.
     MisspelledParameter,
-    /// `?redirect=` asks for a presigned URL.
+    /// `?redirect=` asks for a presigned URL where none are handed out.
     PresignedUnavailable,
+    /// `redirect` is neither 0 nor 1, stands twice, or is spelled otherwise.
+    Redirect,
+    /// The parameters of a presigned URL are not exactly those that were handed out.
+    PresignedForm,
     /// A body, or framing that announces one.
     Body,
     /// `Upgrade`.
@@ -88,7 +96,9 @@ impl Denial {
             | Denial::AppDeactivated
             | Denial::UserDeactivated
             | Denial::SessionRevoked
-            | Denial::TokenRevoked => 403,
+            | Denial::TokenRevoked
+            | Denial::UrlExpired
+            | Denial::UrlInvalid => 403,
             Denial::RestrictionsStale => 503,
         }
     }
@@ -107,6 +117,8 @@ impl Denial {
             Denial::OtherApp | Denial::PathNotAllowed => "ERR_PATH_NOT_ALLOWED",
             Denial::AppDeactivated | Denial::UserDeactivated => "ERR_USER_DEACTIVATED",
             Denial::SessionRevoked | Denial::TokenRevoked => "ERR_SESSION_REVOKED",
+            Denial::UrlExpired => "ERR_URL_EXPIRED",
+            Denial::UrlInvalid => "ERR_URL_INVALID",
             Denial::RestrictionsStale => "ERR_RESTRICTIONS_STALE",
         }
     }
@@ -130,6 +142,8 @@ impl Denial {
                 BadRequest::SeveralCredentials => "several_credentials",
                 BadRequest::MisspelledParameter => "misspelled_parameter",
                 BadRequest::PresignedUnavailable => "presigned_unavailable",
+                BadRequest::Redirect => "redirect_invalid",
+                BadRequest::PresignedForm => "presigned_malformed",
                 BadRequest::Body => "body",
                 BadRequest::Upgrade => "upgrade",
                 BadRequest::Host => "host_invalid",
@@ -149,6 +163,8 @@ impl Denial {
             Denial::UserDeactivated => "user_deactivated",
             Denial::SessionRevoked => "session_revoked",
             Denial::TokenRevoked => "token_revoked",
+            Denial::UrlExpired => "url_expired",
+            Denial::UrlInvalid => "url_invalid",
             Denial::RestrictionsStale => "restrictions_stale",
         }
     }
@@ -168,16 +184,18 @@ impl Denial {
                 }
                 PathError::NotUtf8 => "The path is not UTF-8.",
                 PathError::TooLong => "The object key is longer than 1024 bytes.",
-                PathError::HoldsToken => "The path holds a token. Pass it as `?fat=` or in the `fat` header.",
+                PathError::HoldsToken => "The path holds a token or a signature, which belong behind a `?`.",
             },
             Denial::BadRequest(bad) => match bad {
                 BadRequest::SeveralCredentials => {
-                    "The request carries more than one token. Send exactly one, in one place."
+                    "The request carries more than one token or signature. Send exactly one, in one place."
                 }
                 BadRequest::MisspelledParameter => "The token's query parameter is spelled `fat`.",
                 BadRequest::PresignedUnavailable => {
-                    "This gate does not hand out presigned URLs. Leave out the `redirect` parameter."
+                    "Presigned URLs are not configured at this gate. Leave out the `redirect` parameter."
                 }
+                BadRequest::Redirect => "`redirect` stands once and is 0 (an answer with the URL) or 1 (a redirect).",
+                BadRequest::PresignedForm => "Use a presigned URL exactly as it was handed out.",
                 BadRequest::Body => "A request for media has no body.",
                 BadRequest::Upgrade => "This server does not upgrade connections.",
                 BadRequest::Host => "The request must name exactly one valid host.",
@@ -195,7 +213,9 @@ impl Denial {
             Denial::AppDeactivated => "This app is deactivated.",
             Denial::UserDeactivated => "The user is deactivated.",
             Denial::SessionRevoked => "The session is no longer valid.",
-            Denial::TokenRevoked => "The file access token has been revoked.",
+            Denial::TokenRevoked => "The file access token, or the URL made with it, has been revoked.",
+            Denial::UrlExpired => "The URL has expired.",
+            Denial::UrlInvalid => "The URL's signature is not valid.",
             Denial::RestrictionsStale => "The gate has no fresh state and lets nobody in. Try again shortly.",
         }
     }

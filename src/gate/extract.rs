@@ -1,12 +1,17 @@
 //! Request head → what the client asks for, and what it shows for itself. Ambiguity is refused, never resolved.
 
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, COOKIE, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+mod credential;
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{Method, Version};
 use memchr::{memchr, memrchr};
 
+pub(super) use credential::{Credential, Shown, shown};
+pub use credential::{CredentialKind, HandoutForm, without_token_parameter};
+
 use super::denial::{BadRequest, Denial};
-use super::object_key::{ObjectPath, escape};
+use super::object_key::ObjectPath;
 
 /// Longest request target, in bytes.
 pub const MAX_TARGET_BYTES: usize = 8192;
@@ -16,9 +21,6 @@ pub const MAX_HEADER_BYTES: usize = 32 * 1024;
 
 /// Most header fields.
 pub const MAX_HEADER_FIELDS: usize = 100;
-
-/// The name of the token's query parameter, header and cookie.
-const FAT: &str = "fat";
 
 /// The methods of the media plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,8 +71,18 @@ pub(super) fn method(request: &Parts) -> Result<MediaMethod, Denial> {
 ///
 /// # Errors
 ///
-/// None where one is required, several, two that differ, or one that is not a host (RFC 9112 §3.2).
+/// As [`authority`], or one that is not a host.
 pub(super) fn host(request: &Parts) -> Result<Option<&str>, Denial> {
+    let name = |authority| host_name(authority).ok_or(Denial::BadRequest(BadRequest::Host));
+    authority(request)?.map(name).transpose()
+}
+
+/// Returns `host[:port]` as the client named it, to be looked at by [`host`] first.
+///
+/// # Errors
+///
+/// None where one is required, several, or two that differ (RFC 9112 §3.2).
+pub(super) fn authority(request: &Parts) -> Result<Option<&str>, Denial> {
     const BAD: Denial = Denial::BadRequest(BadRequest::Host);
     let mut fields = request.headers.get_all(HOST).iter();
     let field = fields.next().map(|host| host.to_str().map_err(|_| BAD)).transpose()?;
@@ -78,13 +90,12 @@ pub(super) fn host(request: &Parts) -> Result<Option<&str>, Denial> {
         return Err(BAD);
     }
     let authority = request.uri.authority().map(http::uri::Authority::as_str);
-    let host = match (authority, field) {
-        (Some(authority), Some(field)) if !authority.eq_ignore_ascii_case(field) => return Err(BAD),
-        (Some(host), _) | (None, Some(host)) => host,
-        (None, None) if request.version == Version::HTTP_10 => return Ok(None),
-        (None, None) => return Err(BAD),
-    };
-    host_name(host).map(Some).ok_or(BAD)
+    match (authority, field) {
+        (Some(authority), Some(field)) if !authority.eq_ignore_ascii_case(field) => Err(BAD),
+        (Some(host), _) | (None, Some(host)) => Ok(Some(host)),
+        (None, None) if request.version == Version::HTTP_10 => Ok(None),
+        (None, None) => Err(BAD),
+    }
 }
 
 /// Returns the name or address in `host[:port]` (RFC 9110 §7.2); `None` unless it is one.
@@ -107,100 +118,12 @@ pub(super) fn object(request: &Parts) -> Result<ObjectPath, Denial> {
     ObjectPath::parse(request.uri.path()).map_err(Denial::Path)
 }
 
-/// Returns the one token of the request, if there is any.
-///
-/// # Errors
-///
-/// Several, equal or not, in one place or in different ones; or one under a name that only reads as `fat`.
-pub(super) fn credential(request: &Parts) -> Result<Option<&str>, Denial> {
-    let mut found = None;
-    let mut take = |token| match found.replace(token) {
-        None => Ok(()),
-        Some(_) => Err(Denial::BadRequest(BadRequest::SeveralCredentials)),
-    };
-    let mut query = request.uri.query();
-    while let Some(rest) = query {
-        let (parameter, others) = parted(rest, b'&');
-        let (name, value) = parted(parameter, b'=');
-        let value = value.unwrap_or_default();
-        query = others;
-        if name == FAT {
-            take(value)?;
-        } else if reads_as(name, FAT) {
-            return Err(Denial::BadRequest(BadRequest::MisspelledParameter));
-        } else if name == "redirect" {
-            return Err(Denial::BadRequest(BadRequest::PresignedUnavailable));
-        }
-    }
-    let mut is_authorized = false;
-    for (name, value) in &request.headers {
-        if *name == AUTHORIZATION {
-            if std::mem::replace(&mut is_authorized, true) {
-                return Err(Denial::BadRequest(BadRequest::SeveralCredentials));
-            }
-            bearer(value.as_bytes()).map_or(Ok(()), &mut take)?;
-        } else if *name == COOKIE {
-            cookies(value).try_for_each(&mut take)?;
-        } else if name.as_str() == FAT {
-            // A value that is not text is still a credential, and no good one: the empty token is malformed.
-            take(value.to_str().unwrap_or_default().trim())?;
-        }
-    }
-    Ok(found)
-}
-
 /// Parts `text` at the first `separator`, an ASCII character.
 pub(super) fn parted(text: &str, separator: u8) -> (&str, Option<&str>) {
     match memchr(separator, text.as_bytes()) {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
         None => (text, None),
     }
-}
-
-/// Returns path and query of `uri` without the token's parameter; `None` when it has none.
-pub fn without_token_parameter(uri: &http::Uri) -> Option<String> {
-    let query = uri.query()?;
-    let is_token = |parameter: &&str| parameter.split('=').next() == Some(FAT);
-    query.split('&').find(is_token)?;
-    let kept: Vec<&str> = query.split('&').filter(|parameter| !is_token(parameter)).collect();
-    let path = uri.path();
-    Some(if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) })
-}
-
-/// The token of `Bearer <token>` (RFC 6750 §2.1; the scheme in any case, RFC 9110 §11.1).
-fn bearer(value: &[u8]) -> Option<&str> {
-    let scheme = value.get(..6)?;
-    if !scheme.eq_ignore_ascii_case(b"Bearer") {
-        return None;
-    }
-    match &value[6..] {
-        [] => Some(""),
-        [b' ', token @ ..] => Some(std::str::from_utf8(token).unwrap_or_default().trim()),
-        _ => None,
-    }
-}
-
-/// The values of cookies named `fat` in one field (RFC 6265 §5.4: pairs parted by `;`).
-fn cookies(value: &HeaderValue) -> impl Iterator<Item = &str> {
-    value.as_bytes().split(|byte| *byte == b';').filter_map(|pair| {
-        let pair = pair.trim_ascii();
-        let value = pair.strip_prefix(FAT.as_bytes())?.trim_ascii_start().strip_prefix(b"=")?;
-        Some(std::str::from_utf8(value).unwrap_or_default().trim())
-    })
-}
-
-/// Whether a query parameter's name becomes `name` for a parser that decodes it or ignores its case.
-fn reads_as(raw: &str, name: &str) -> bool {
-    let mut bytes = raw.as_bytes();
-    let mut expected = name.bytes();
-    while let Some(&first) = bytes.first() {
-        let (byte, len) = escape(bytes).map_or((first, 1), |byte| (byte, 3));
-        if expected.next() != Some(byte.to_ascii_lowercase()) {
-            return false;
-        }
-        bytes = &bytes[len..];
-    }
-    expected.next().is_none()
 }
 
 #[cfg(test)]
@@ -214,65 +137,6 @@ mod tests {
             builder = builder.header(*name, *value);
         }
         builder.body(()).expect("a request").into_parts().0
-    }
-
-    fn check(target: &str, headers: &[(&str, &str)], expected: Result<Option<&str>, BadRequest>) {
-        let request = request(target, headers);
-        assert_eq!(credential(&request), expected.map_err(Denial::BadRequest), "{target} {headers:?}");
-    }
-
-    #[test]
-    fn a_token_is_read_from_each_documented_place() {
-        check("/d/a", &[], Ok(None));
-        check("/d/a?fat=t", &[], Ok(Some("t")));
-        check("/d/a?x=1&fat=t&y", &[], Ok(Some("t")));
-        check("/d/a", &[("fat", "t")], Ok(Some("t")));
-        check("/d/a", &[("FAT", "t")], Ok(Some("t")));
-        check("/d/a", &[("authorization", "Bearer t")], Ok(Some("t")));
-        check("/d/a", &[("authorization", "bEARER  t ")], Ok(Some("t")));
-        check("/d/a", &[("cookie", "a=b; fat=t; c=d")], Ok(Some("t")));
-        check("/d/a", &[("cookie", "a=b"), ("cookie", "fat=t")], Ok(Some("t")));
-    }
-
-    #[test]
-    fn nothing_else_is_a_credential() {
-        check("/d/a?fatx=t&xfat=t&f=at&token=t", &[], Ok(None));
-        check("/d/a", &[("authorization", "Basic dDp0")], Ok(None));
-        check("/d/a", &[("authorization", "Bearertoken")], Ok(None));
-        check("/d/a", &[("x-fat", "t"), ("f-a-t", "t")], Ok(None));
-        check("/d/a", &[("cookie", "FAT=t; xfat=t; fatx=t")], Ok(None));
-        check("/d/a?a=1;fat=t", &[], Ok(None));
-    }
-
-    #[test]
-    fn a_credential_without_a_token_is_still_one() {
-        check("/d/a?fat", &[], Ok(Some("")));
-        check("/d/a?fat=", &[], Ok(Some("")));
-        check("/d/a", &[("authorization", "Bearer")], Ok(Some("")));
-        check("/d/a", &[("cookie", "fat=")], Ok(Some("")));
-        check("/d/a?fat=&fat=t", &[], Err(BadRequest::SeveralCredentials));
-    }
-
-    #[test]
-    fn two_tokens_are_refused_even_when_equal() {
-        use BadRequest::SeveralCredentials;
-        check("/d/a?fat=t&fat=t", &[], Err(SeveralCredentials));
-        check("/d/a?fat=t", &[("fat", "t")], Err(SeveralCredentials));
-        check("/d/a?fat=t", &[("authorization", "Bearer t")], Err(SeveralCredentials));
-        check("/d/a?fat=t", &[("cookie", "fat=t")], Err(SeveralCredentials));
-        check("/d/a", &[("fat", "t"), ("fat", "t")], Err(SeveralCredentials));
-        check("/d/a", &[("fat", "t"), ("authorization", "Bearer u")], Err(SeveralCredentials));
-        check("/d/a", &[("authorization", "Bearer t"), ("authorization", "Basic x")], Err(SeveralCredentials));
-        check("/d/a", &[("cookie", "fat=t; fat=t")], Err(SeveralCredentials));
-        check("/d/a", &[("cookie", "fat=t"), ("cookie", "fat=u")], Err(SeveralCredentials));
-    }
-
-    #[test]
-    fn other_spellings_of_the_parameter_are_refused() {
-        for target in ["/d/a?FAT=t", "/d/a?%66at=t", "/d/a?f%61t=t", "/d/a?Fa%54", "/d/a?fat=t&fAt=t"] {
-            check(target, &[], Err(BadRequest::MisspelledParameter));
-        }
-        check("/d/a?redirect=0", &[("fat", "t")], Err(BadRequest::PresignedUnavailable));
     }
 
     #[test]

@@ -4,28 +4,35 @@
 
 mod authorize;
 mod cors;
+mod decision;
 mod denial;
 mod extract;
 pub mod forward;
+mod handout;
 mod head;
 mod object_key;
+mod presigned;
 mod resolve;
 mod switch;
 mod target;
 mod verify;
 
-use std::collections::HashMap;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
-
 use http::HeaderMap;
 use http::request::Parts;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 pub use authorize::{Freshness, NotAFolder, PublicPrefixes, WhenStale, denial, normalized_uid};
+pub use decision::{Admission, Decision, Handout, Now, Refusal, Trace};
 pub use denial::{BadRequest, Connection, Denial};
-pub use extract::{MAX_HEADER_BYTES, MAX_HEADER_FIELDS, MAX_TARGET_BYTES, MediaMethod, without_token_parameter};
+pub use extract::{
+    CredentialKind, HandoutForm, MAX_HEADER_BYTES, MAX_HEADER_FIELDS, MAX_TARGET_BYTES, MediaMethod,
+    without_token_parameter,
+};
+pub use handout::{PresignError, PresignFor};
 pub use head::{HeadCheck, Progress};
 pub use object_key::{MAX_KEY_BYTES, ObjectPath, PathError, PathScope};
+pub use presigned::{MAX_PRESIGNED_TTL, Presigned, PresignedBase, PresignedKey, PresignedOptions, PresignedTarget};
 pub use resolve::{
     Addressing, AppFolder, Credentials, Endpoint, MAX_PRESIGN_TTL, NotAnEndpoint, S3Options, S3Storage, Target,
     Timeouts, calendar_date,
@@ -36,24 +43,10 @@ pub use verify::{
     VerifyingKey, unverified_payload,
 };
 
-use crate::restrictions::{RestrictionSet, Subject};
-use verify::{Exclusive, Scratch, Verifier};
-
-/// The time of a decision: both clocks, read once by the caller.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// For what tokens and signatures say.
-    pub wall: SystemTime,
-    /// For how long ago the feed was heard.
-    pub monotonic: Instant,
-}
-
-impl Now {
-    fn since_epoch(self) -> Duration {
-        // A clock before 1970 makes every token one from the future: nobody gets in.
-        self.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
-    }
-}
+use crate::restrictions::RestrictionSet;
+use extract::{Credential, Shown};
+use presigned::Presigner;
+use verify::{Exclusive, Scratch, Verified, Verifier};
 
 /// Whether an app asks for tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -111,6 +104,8 @@ pub struct GateOptions {
     pub freshness: Freshness,
     /// Origins that may read answers across sites.
     pub cors: forward::CorsOrigins,
+    /// URLs that clients may ask for in place of a token; `None`: they cannot.
+    pub presigned: Option<PresignedOptions>,
 }
 
 /// Why a gate cannot be made.
@@ -163,56 +158,26 @@ pub struct Gate {
     hosts: Vec<String>,
     freshness: Freshness,
     cors: forward::CorsOrigins,
+    presigner: Option<Presigner>,
+}
+
+/// What a request shows to an app, to be judged by what is known now.
+struct Judged<'a> {
+    app: &'a App,
+    access: Access,
+    credential: Option<Credential<'a>>,
+    restrictions: &'a RestrictionSet,
+    now: Now,
 }
 
 impl std::fmt::Debug for Gate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Gate").field("apps", &self.apps.keys()).field("hosts", &self.hosts).finish_non_exhaustive()
+        f.debug_struct("Gate")
+            .field("apps", &self.apps.keys())
+            .field("hosts", &self.hosts)
+            .field("presigner", &self.presigner)
+            .finish_non_exhaustive()
     }
-}
-
-/// What an admitted request gets.
-#[derive(Debug)]
-pub struct Admission {
-    /// Where the object is.
-    pub target: Target,
-    /// Whom to look up again while bytes flow; `None` where no token was asked for.
-    pub subject: Option<Subject>,
-    /// What logs and metrics may know.
-    pub trace: Trace,
-    /// What an app under [`Access::Observe`] would have answered.
-    pub observed: Option<Denial>,
-}
-
-/// What the gate answers by itself or passes on.
-#[derive(Debug)]
-pub enum Decision {
-    /// Fetch this.
-    Forward(Box<Admission>),
-    /// A CORS preflight, or a plain `OPTIONS`.
-    Options,
-}
-
-/// What may be known about a request outside the gate: never a token.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Trace {
-    /// The app, when there is such an app.
-    pub app: Option<Arc<str>>,
-    /// The decoded path, when it is one.
-    pub object: Option<String>,
-    /// The user, when the token held.
-    pub uid: Option<String>,
-    /// A number for the token that tells nothing about it: a hash keyed with a secret of the process.
-    pub token: Option<u64>,
-}
-
-/// A denial, and what may be known about the request.
-#[derive(Debug)]
-pub struct Refusal {
-    /// Why.
-    pub denial: Denial,
-    /// What logs and metrics may know.
-    pub trace: Box<Trace>,
 }
 
 impl Gate {
@@ -244,7 +209,8 @@ impl Gate {
                 return Err(GateError::DuplicateApp(id.to_string()));
             }
         }
-        Ok(Gate { apps, hosts: options.hosts, freshness: options.freshness, cors: options.cors })
+        let GateOptions { hosts, freshness, cors, presigned, .. } = options;
+        Ok(Gate { apps, hosts, freshness, cors, presigner: presigned.map(Presigner) })
     }
 
     /// Returns where to fetch the requested file, or why the request is refused.
@@ -255,80 +221,91 @@ impl Gate {
     pub fn admit(&self, request: &Parts, restrictions: &RestrictionSet, now: Now) -> Result<Decision, Refusal> {
         let mut trace = Trace::default();
         match self.decide(request, restrictions, now, &mut trace) {
-            Ok(Some((target, subject, observed))) => {
-                Ok(Decision::Forward(Box::new(Admission { target, subject, trace, observed })))
-            }
-            Ok(None) => Ok(Decision::Options),
+            Ok(decision) => Ok(decision),
             Err(denial) => Err(Refusal { denial, trace: Box::new(trace) }),
         }
     }
 
-    #[allow(clippy::type_complexity, reason = "two lines above is all that sees it")]
     fn decide(
         &self,
         request: &Parts,
         restrictions: &RestrictionSet,
         now: Now,
         trace: &mut Trace,
-    ) -> Result<Option<(Target, Option<Subject>, Option<Denial>)>, Denial> {
+    ) -> Result<Decision, Denial> {
         let method = extract::method(request)?;
         self.check_host(request)?;
         if method == MediaMethod::Options {
-            return Ok(None);
+            return Ok(Decision::Options);
         }
         let path = extract::object(request)?;
         trace.object = Some(path.as_str().to_owned());
-        let compact = extract::credential(request)?;
+        let Shown { credential, handout } = extract::shown(request)?;
+        let handout = handout.map(|form| self.can_hand_out(form)).transpose()?;
         let app = self.apps.get(path.app()).ok_or(Denial::UnknownApp)?;
         trace.app = Some(Arc::clone(&app.id));
-        trace.token = compact.map(|compact| restrictions.token_number(compact));
+        trace.token = credential.map(|credential| restrictions.token_number(credential.text()));
+        trace.credential = credential.map(Credential::kind);
+        let access = app.access_to(&path, restrictions);
+        let judged = Judged { app, access, credential, restrictions, now };
+        if let Some((presigner, form)) = handout {
+            let (presigned, observed) = self.hand_out(presigner, extract::authority(request)?, &judged, path, trace)?;
+            let trace = std::mem::take(trace);
+            return Ok(Decision::HandOut(Box::new(Handout { presigned, form, trace, observed })));
+        }
 
-        let access = match app.access {
-            Access::Enforce => Access::Enforce,
-            configured => configured.with(restrictions.app_settings(&app.id)),
-        };
         let (grant, observed) = match access {
             Access::Off => (authorize::without_token(path), None),
-            _ if app.public_prefixes.contain(&path) || restrictions.is_exempt(&app.id, path.key()) => {
-                (authorize::without_token(path), None)
-            }
             // Granted to nobody in particular, so that a restriction does not cut the transfer later either.
             Access::Observe => {
-                let authorized = self.authorize(app, compact, path.clone(), restrictions, now, trace);
+                let authorized = self.authorize(&judged, request.uri.path(), path.clone(), trace);
                 (authorize::without_token(path), authorized.err())
             }
-            Access::Enforce => (self.authorize(app, compact, path, restrictions, now, trace)?, None),
+            Access::Enforce => (self.authorize(&judged, request.uri.path(), path, trace)?, None),
         };
         let (target, subject) = app.storage.resolve(grant, method, now.since_epoch());
-        Ok(Some((target, subject, observed)))
+        let trace = std::mem::take(trace);
+        Ok(Decision::Forward(Box::new(Admission { target, subject, trace, observed })))
     }
 
+    /// Returns leave to fetch `path`, which stands in the request as `raw_path`.
     fn authorize(
         &self,
-        app: &App,
-        compact: Option<&str>,
+        judged: &Judged<'_>,
+        raw_path: &str,
         path: ObjectPath,
-        restrictions: &RestrictionSet,
-        now: Now,
         trace: &mut Trace,
     ) -> Result<authorize::Grant, Denial> {
-        let compact = compact.ok_or(Denial::TokenMissing)?;
-        let mut scratch = Scratch::default();
-        let verified = app.verifier.verify(compact, &mut scratch, now.since_epoch()).map_err(|error| match error {
-            VerifyError::Expired => Denial::TokenExpired,
-            error => Denial::TokenInvalid(error),
-        })?;
-        let claims = verified.claims();
-        trace.uid = Some(claims.uid().to_owned());
-        authorize::authorize(&app.id, claims, path, restrictions, self.freshness, now.monotonic)
+        let Judged { app, restrictions, now, .. } = *judged;
+        match judged.credential.ok_or(Denial::TokenMissing)? {
+            Credential::Fat(compact) => {
+                let mut scratch = Scratch::default();
+                let verified = judged.verify(compact, &mut scratch, trace)?;
+                let claims = verified.claims();
+                authorize::authorize(&app.id, claims, path, restrictions, self.freshness, now.monotonic)
+            }
+            Credential::Presigned(query) => {
+                let presigner = self.presigner.as_ref().ok_or(Denial::UrlInvalid)?;
+                let signed = presigner.verify(raw_path, query, app.verifier.uid_case(), now.since_epoch())?;
+                let (sid, jti) = (signed.sid.as_deref(), signed.jti.as_deref());
+                let subject = restrictions.subject(&app.id, &signed.uid, sid, jti, Some(signed.issued));
+                trace.uid = Some(signed.uid);
+                authorize::welcome(subject, path, restrictions, self.freshness, now.monotonic)
+            }
+        }
     }
 
     fn check_host(&self, request: &Parts) -> Result<(), Denial> {
         match extract::host(request)? {
             _ if self.hosts.is_empty() => Ok(()),
-            Some(host) if self.hosts.iter().any(|served| served.eq_ignore_ascii_case(host)) => Ok(()),
+            Some(host) if self.serves(host) => Ok(()),
             _ => Err(Denial::UnknownHost),
         }
+    }
+
+    /// Whether `host` is among those that are named.
+    fn serves(&self, host: &str) -> bool {
+        self.hosts.iter().any(|served| served.eq_ignore_ascii_case(host))
     }
 
     /// Which origins may read an answer to a request with these fields.
@@ -384,6 +361,31 @@ impl Gate {
     pub fn verify(&self, app: &str, compact: &str, now: Now) -> Result<(), VerifyError> {
         let app = self.apps.get(app).ok_or(VerifyError::UnknownKey)?;
         app.verifier.verify(compact, &mut Scratch::default(), now.since_epoch()).map(|_| ())
+    }
+}
+
+impl App {
+    /// Whether `path` is asked a token for, by the configuration and by what the control plane has set.
+    fn access_to(&self, path: &ObjectPath, restrictions: &RestrictionSet) -> Access {
+        let access = match self.access {
+            Access::Enforce => Access::Enforce,
+            configured => configured.with(restrictions.app_settings(&self.id)),
+        };
+        let is_public = self.public_prefixes.contain(path) || restrictions.is_exempt(&self.id, path.key());
+        if is_public { Access::Off } else { access }
+    }
+}
+
+impl Judged<'_> {
+    /// Returns what the token `compact` says.
+    fn verify<'s>(&self, compact: &str, scratch: &'s mut Scratch, trace: &mut Trace) -> Result<Verified<'s>, Denial> {
+        let verified = self.app.verifier.verify(compact, scratch, self.now.since_epoch());
+        let verified = verified.map_err(|error| match error {
+            VerifyError::Expired => Denial::TokenExpired,
+            error => Denial::TokenInvalid(error),
+        })?;
+        trace.uid = Some(verified.claims().uid().to_owned());
+        Ok(verified)
     }
 }
 

@@ -56,7 +56,7 @@ pub enum PathError {
     /// Longer than [`MAX_KEY_BYTES`].
     #[error("the object key is longer than 1024 bytes")]
     TooLong,
-    /// A compact JWS stands in the path, where it would travel upstream and into logs.
+    /// A compact JWS or a presigned URL's query stands in the path, where it would travel upstream and into logs.
     #[error("the path holds a token; pass it as `?fat=` or in a header")]
     HoldsToken,
 }
@@ -83,7 +83,7 @@ impl ObjectPath {
         if decoded.len() - app_len - 1 > MAX_KEY_BYTES {
             return Err(PathError::TooLong);
         }
-        if holds_token(&decoded) {
+        if holds_token(&decoded) || super::presigned::holds_signature(&decoded) {
             return Err(PathError::HoldsToken);
         }
         Ok(ObjectPath { decoded, app_len })

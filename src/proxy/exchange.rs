@@ -11,7 +11,7 @@ use super::Shared;
 use super::transfer::{SLOT, Slot};
 use crate::access_log::{Entry, Timestamp};
 use crate::gate::forward::{AllowOrigin, Asked, StorageFailure};
-use crate::gate::{Denial, Target, Trace};
+use crate::gate::{CredentialKind, Denial, Target, Trace};
 use crate::metrics::Outcome;
 use crate::restrictions::Subject;
 
@@ -121,6 +121,7 @@ impl Exchange {
             object: self.trace.object.as_deref(),
             uid: self.trace.uid.as_deref(),
             token: self.trace.token,
+            credential: self.trace.credential.map(CredentialKind::label),
             bytes: end.bytes,
             took: now.saturating_duration_since(started.at),
             upstream_took: self.upstream_took,

@@ -17,9 +17,9 @@ use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
 use super::Shared;
 use super::exchange::{End, Exchange, Replacement, Started};
 use super::failure::{failure_of, warn_of};
-use super::respond::{Answer, common_fields, respond, respond_options, response};
+use super::respond::{Answer, common_fields, respond, respond_options, respond_presigned, response};
 use crate::gate::forward::{self, StorageAnswer, StorageFailure};
-use crate::gate::{Decision, Denial, Now};
+use crate::gate::{Decision, Denial, Handout, Now};
 use crate::metrics::Outcome;
 
 /// `request_filter` answered the request itself.
@@ -103,6 +103,17 @@ impl MediaFilter {
                 exchange.trace = admission.trace;
                 exchange.observed = admission.observed;
                 Ok(CONTINUE)
+            }
+            Ok(Decision::HandOut(handout)) => {
+                let Handout { presigned, form, trace, observed } = *handout;
+                exchange.trace = trace;
+                exchange.observed = observed;
+                if presigned.expires_at.is_some() {
+                    self.shared.metrics.presigned_urls.inc();
+                }
+                let status = respond_presigned(session, &presigned, form, &exchange.origin).await?;
+                exchange.end = Some(End { outcome: Outcome::Answered, reason: "presigned", status, bytes: 0 });
+                Ok(ANSWERED)
             }
             Ok(Decision::Options) => {
                 exchange.end = Some(End { outcome: Outcome::Answered, reason: "options", status: 204, bytes: 0 });

@@ -10,7 +10,7 @@ use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
 use pingora::{Error, ErrorType, Result};
 
 use super::Shared;
-use crate::gate::{Admission, Decision, Denial, Now, without_token_parameter};
+use crate::gate::{Admission, BadRequest, Decision, Denial, Now, without_token_parameter};
 
 /// Adds a [`GateModule`] to each request: `modules.add_module(Box::new(GateModuleBuilder::new(shared)))`.
 #[derive(Debug, Clone)]
@@ -57,15 +57,18 @@ impl GateModule {
     #[expect(clippy::disallowed_methods, reason = "the shell is where time comes in")]
     fn decide(&mut self, request: &mut RequestHeader) -> Result<()> {
         let now = Now { wall: std::time::SystemTime::now(), monotonic: Instant::now() };
-        match self.shared.gate.load().admit(request, &self.shared.restrictions, now) {
-            Ok(Decision::Forward(admission)) => self.admission = Some(admission),
-            Ok(Decision::Options) => {}
-            Err(refusal) => {
-                self.denial = Some(refusal.denial);
-                return Error::e_explain(ErrorType::HTTPStatus(refusal.denial.status()), refusal.denial.reason());
+        let denial = match self.shared.gate.load().admit(request, &self.shared.restrictions, now) {
+            Ok(Decision::Forward(admission)) => {
+                self.admission = Some(admission);
+                return take_off_tokens(request);
             }
-        }
-        take_off_tokens(request)
+            Ok(Decision::Options) => return take_off_tokens(request),
+            // A module answers nothing by itself.
+            Ok(Decision::HandOut(_)) => Denial::BadRequest(BadRequest::PresignedUnavailable),
+            Err(refusal) => refusal.denial,
+        };
+        self.denial = Some(denial);
+        Error::e_explain(ErrorType::HTTPStatus(denial.status()), denial.reason())
     }
 }
 

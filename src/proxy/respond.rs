@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{self, HeaderMap, HeaderValue};
-use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
+use pingora::{ErrorType, OrErr, Result};
 
 use crate::gate::forward::{AllowOrigin, StorageFailure};
-use crate::gate::{Connection, Denial};
+use crate::gate::{Connection, Denial, HandoutForm, Presigned};
 
 /// What a script on another site may read of an answer.
 const EXPOSED: &str =
@@ -192,6 +192,36 @@ pub(super) async fn respond(session: &mut Session, answer: Answer, origin: &Allo
         session.write_response_body(Some(body), true).await?;
     }
     Ok(())
+}
+
+/// Answers with a presigned URL, as the client wants it; returns the status.
+pub(super) async fn respond_presigned(
+    session: &mut Session,
+    presigned: &Presigned,
+    form: HandoutForm,
+    origin: &AllowOrigin,
+) -> Result<u16> {
+    let mut fields = HeaderMap::with_capacity(ROOM);
+    fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let (status, body) = match form {
+        HandoutForm::Body => {
+            fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            (StatusCode::OK, format!("{}\n", serde_json::json!({ "data": presigned })).into())
+        }
+        HandoutForm::Redirect => {
+            let location = HeaderValue::from_str(&presigned.url);
+            fields.insert(header::LOCATION, location.explain_err(ErrorType::InvalidHTTPHeader, |_| "no location")?);
+            (StatusCode::FOUND, Bytes::new())
+        }
+    };
+    fields.insert(header::CONTENT_LENGTH, body.len().into());
+    common_fields(&mut fields, origin);
+    let has_body = session.req_header().method != http::Method::HEAD && !body.is_empty();
+    session.write_response_header(Box::new(response(status, fields)), !has_body).await?;
+    if has_body {
+        session.write_response_body(Some(body), true).await?;
+    }
+    Ok(status.as_u16())
 }
 
 /// Answers `OPTIONS`: a CORS preflight (Fetch standard), or a plain question for the methods.

@@ -103,12 +103,17 @@ impl Tables {
         if counts.deactivated.load(Ordering::SeqCst) != 0 && self.deactivated.contains(&id) {
             return Some(Effect::Deactivated);
         }
-        if counts.issued_before.load(Ordering::SeqCst) == 0 {
+        let before = self.issued_before(kind, id)?;
+        issued_at.is_none_or(|at| at < before).then_some(Effect::IssuedBefore { before })
+    }
+
+    /// Returns the time before which nothing of `id` may have been issued.
+    pub(super) fn issued_before(&self, kind: ScopeKind, id: ScopeId) -> Option<u64> {
+        if self.counts[kind as usize].issued_before.load(Ordering::SeqCst) == 0 {
             return None;
         }
         // Copied out at once: a reference held into the map would block its writers.
-        let before = self.issued_before.get(&id).map(|before| *before)?;
-        issued_at.is_none_or(|at| at < before).then_some(Effect::IssuedBefore { before })
+        self.issued_before.get(&id).map(|before| *before)
     }
 
     /// Whether anything is set of scopes of `kind`.

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::net::{Shutdown, TcpStream};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -12,15 +12,18 @@ use serde_json::json;
 use crate::support::client::{Connection, get};
 use crate::support::origin::Origin;
 use crate::support::process::{API_KEY, Mediagate};
-use crate::support::{SECRET, eventually, fat, now, sign};
+use crate::support::{PRESIGNED_SECRET, SECRET, eventually, fat, now, sign};
 
 /// So many bytes in a row of something secret are a leak.
 const WINDOW: usize = 16;
 
 /// Apps beside `demo`: one that only observes, one that asks for nothing, one whose storage is down.
 fn more_apps(config: &str) -> String {
-    let nowhere = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    // Nobody listens there; a port that was free a moment ago may be another test's by now.
+    let nowhere = "127.0.0.1:1";
     let key = "[[apps.keys]]\nkid = \"k1\"\nalg = \"HS256\"\nsecret_file = \"k1.key\"\n";
+    let presigned = "[presigned]\nkey_file = \"presigned.key\"\n\n";
+    let config = config.replace("[storage.main]", &format!("{presigned}[storage.main]"));
     config.replace("[media]", "[media]\nhosts = [\"files.example\"]").replace(
         "[storage.main]",
         &format!(
@@ -244,6 +247,61 @@ fn in_path(app: &str, token: &str) -> Vec<Vec<u8>> {
         .collect()
 }
 
+/// Requests with the presigned URL `url` (path and query) as it is, spoilt, and where it does not belong.
+fn with_url(url: &str) -> Vec<Vec<u8>> {
+    let (path, query) = url.split_once('?').expect("a query");
+    let signature = query.split("Signature=").nth(1).and_then(|rest| rest.get(..43)).expect("a signature");
+    let targets = [
+        url.to_owned(),
+        url.replace("Uid=", "Uid=x"),
+        url.replace("Expires=1", "Expires=2"),
+        url.replace("Signature=", "signature="),
+        url.replace("Signature=", "%53ignature="),
+        format!("{url}&"),
+        format!("{url}&{query}"),
+        format!("{url}&fat={signature}"),
+        format!("{url}&redirect=0"),
+        format!("{path}?redirect=1&{query}"),
+        format!("{path}x?{query}"),
+        format!("{path}?Signature={signature}"),
+        format!("{path}?Key-Pair-Id={signature}"),
+        format!("{path}?fat={signature}"),
+        format!("{path}?x={signature}"),
+        format!("{path}%3F{query}"),
+        format!("{path}&{query}"),
+        format!("{path}%253F{}", query.replace('=', "%3D").replace('&', "%26")),
+        format!("/{query}"),
+        format!("//{url}"),
+        format!("http://files.example{url}"),
+        format!("https://files.example:99999{url}"),
+    ];
+    let fields =
+        ["Referer: https://files.example{U}", "X-Original-Url: {U}", "Cookie: fat={U}", "fat: {U}", "Host: {U}"];
+    let bare = targets.iter().flat_map(|target| ["GET", "HEAD", "POST", "OPTIONS"].map(|method| (method, target, "")));
+    let more = fields.iter().map(|field| ("GET", &targets[0], *field));
+    let request = |(method, target, field): (&str, &String, &str)| {
+        let field = field.replace("{U}", url);
+        let end = if field.is_empty() { "\r\n" } else { "\r\n\r\n" };
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: files.example\r\nConnection: close\r\n");
+        (head + &field + end).into_bytes()
+    };
+    bare.chain(more).map(request).collect()
+}
+
+/// The presigned URL (path and query) that `uid` gets for `path`.
+fn presigned(gate: &Mediagate, path: &str, uid: &str) -> String {
+    let app = path.split('/').nth(1).expect("an app");
+    let jti = URL_SAFE_NO_PAD.encode(noise(24));
+    let token = sign(&json!({ "sub": uid, "app": app, "jti": jti, "exp": now() + 600 }), SECRET);
+    let target = format!("{path}?redirect=0");
+    let mut client = Connection::open(gate.media);
+    client.send(format!("GET {target} HTTP/1.1\r\nHost: files.example\r\nfat: {token}\r\nConnection: close\r\n\r\n"));
+    let answer = client.read(false).expect("an answer").json();
+    let url = answer["data"]["url"].as_str().unwrap_or_else(|| panic!("no URL for {path}: {answer}"));
+    assert!(!url.contains(&token[..16]));
+    url.strip_prefix("http://files.example").expect("a URL of the gate").to_owned()
+}
+
 /// Sends each request on a connection of its own; returns everything that came back.
 fn answers(gate: &Mediagate, requests: &[Vec<u8>]) -> Vec<u8> {
     let mut all = Vec::new();
@@ -291,6 +349,18 @@ fn no_token_is_ever_seen_again() {
             sent.extend(in_path(app, token));
         }
     }
+    hidden.add(PRESIGNED_SECRET.as_bytes());
+    for path in
+        ["/demo/a", "/demo/403", "/demo/404", "/demo/500", "/demo/301", "/demo/closing", "/watched/a", "/down/a"]
+    {
+        for uid in ["alice", "gone"] {
+            let url = presigned(&gate, path, uid);
+            let signature = url.split("Signature=").nth(1).and_then(|rest| rest.get(..43)).expect("a signature");
+            hidden.add(signature.as_bytes());
+            sent.extend(with_url(&url));
+        }
+    }
+    gate.deactivate("gone");
     // Four clients at once: what is looked for is in all that they get.
     let share = sent.len().div_ceil(4);
     let answered: Vec<u8> = std::thread::scope(|scope| {
@@ -317,6 +387,10 @@ fn no_token_is_ever_seen_again() {
                 "storage_refused",
                 "not_found",
                 "misspelled_parameter",
+                "url_invalid",
+                "presigned_malformed",
+                "user_deactivated",
+                "presigned",
             ])
     {
         assert!(statuses.contains(reason), "no {reason} in {statuses:?}");

@@ -7,6 +7,7 @@ mod memory;
 mod nats;
 mod operations;
 mod platform;
+mod presigned;
 mod redis;
 mod refusals;
 mod requests;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,8 +14,8 @@ use super::super::*;
 use crate::config::{AppSummary, KeySummary};
 use crate::feed;
 use crate::gate::{
-    Access, Addressing, AppFolder, AppOptions, Credentials, Endpoint, GateOptions, PublicPrefixes, S3Options,
-    S3Storage, TimeRules, UidCase,
+    Access, Addressing, AppFolder, AppOptions, Credentials, Endpoint, GateOptions, PresignedBase, PresignedOptions,
+    PresignedTarget, PublicPrefixes, S3Options, S3Storage, TimeRules, UidCase,
 };
 use crate::restrictions::{Restricted, RestrictionSet};
 use crate::secret::Secret;
@@ -38,6 +38,9 @@ fn summary(id: &str) -> AppSummary {
     };
     AppSummary { id: id.into(), keys: vec![key], max_ttl: Duration::from_secs(3600) }
 }
+
+/// How long presigned URLs live.
+pub(crate) const PRESIGNED_TTL: Duration = Duration::from_secs(900);
 
 pub(crate) struct Gateway {
     dir: tempfile::TempDir,
@@ -91,7 +94,14 @@ impl Gateway {
             let _ = following.follow(feed).await;
         });
         let apps = apps.iter().map(|(id, uid_case)| app(id, *uid_case)).collect();
-        let gate = Gate::new(GateOptions { apps, ..GateOptions::default() }).unwrap();
+        let presigned = Some(PresignedOptions {
+            target: PresignedTarget::Storage,
+            previous: Vec::new(),
+            base: PresignedBase::Asked(http::uri::Scheme::HTTPS),
+            ttl: PRESIGNED_TTL,
+            window: Duration::ZERO,
+        });
+        let gate = Gate::new(GateOptions { apps, presigned, ..GateOptions::default() }).unwrap();
         let key = |name: &str, scope, key: &str| ApiKey { name: name.into(), scope, key: Secret::new(key) };
         let api_keys =
             vec![key("backend", ApiScope::FullAccess, FULL_KEY), key("sign-up", ApiScope::AuthOnly, SIGN_UP_KEY)];

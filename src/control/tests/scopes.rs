@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::harness::{SIGN_UP_KEY, request};
+use super::harness::{PRESIGNED_TTL, SIGN_UP_KEY, request};
 use super::{Gateway, JSON, ONE_APP};
 use crate::restrictions::Restricted;
 
@@ -30,6 +30,17 @@ async fn each_scope_is_restricted_and_lifted_by_its_id() {
         assert_eq!(lifted.body["data"]["changed"], true);
     }
     assert!(gateway.set.is_empty());
+}
+
+#[tokio::test]
+async fn a_restriction_is_kept_until_presigned_urls_of_its_token_are_dead() {
+    let gateway = Gateway::start(ONE_APP).await;
+    let answer =
+        gateway.call("POST", "/v3/restrictions", r#"{"scope":"token","id":"t1","expiresAt":4000000000}"#).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let end = 4_000_000_000 + PRESIGNED_TTL.as_secs();
+    assert_eq!(gateway.store.expired(end - 1, 10).await.unwrap(), []);
+    assert_eq!(gateway.store.expired(end, 10).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

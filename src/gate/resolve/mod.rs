@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use sigv4::encoded;
 pub use sigv4::{Credentials, MAX_PRESIGN_TTL, calendar_date};
 
 use super::authorize::Grant;
@@ -183,16 +184,30 @@ impl S3Storage {
     /// Turns leave into a URL. `now` is since the UNIX epoch.
     pub(super) fn resolve(&self, grant: Grant, method: MediaMethod, now: Duration) -> (Target, Option<Subject>) {
         let (object, subject) = grant.into_parts();
-        let key = match self.app_folder {
-            AppFolder::Kept => object.as_str(),
-            AppFolder::Stripped => object.key(),
-        };
+        let key = self.key_of(&object);
         let method = match method {
             MediaMethod::Head => "HEAD",
             MediaMethod::Get | MediaMethod::Options => "GET",
         };
         let path_and_query = self.signer.presign(method, &self.site.host, &self.base, key, now);
         (Target { site: Arc::clone(&self.site), path_and_query, object }, subject)
+    }
+
+    /// Turns leave into a URL for the client itself: good for `GET` until `ttl` after `signed_at`, and nobody can call
+    /// it back. Both in whole seconds, `signed_at` since the UNIX epoch.
+    pub(super) fn hand_out(&self, grant: Grant, ttl: Duration, signed_at: Duration) -> String {
+        let (object, _) = grant.into_parts();
+        let key = self.key_of(&object);
+        let path_and_query = self.signer.presign_for(ttl, "GET", &self.site.host, &self.base, key, signed_at);
+        format!("{}{path_and_query}", self.site.endpoint)
+    }
+
+    /// The key below the storage's prefix.
+    fn key_of<'a>(&self, object: &'a ObjectPath) -> &'a str {
+        match self.app_folder {
+            AppFolder::Kept => object.as_str(),
+            AppFolder::Stripped => object.key(),
+        }
     }
 }
 

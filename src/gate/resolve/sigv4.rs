@@ -54,9 +54,7 @@ struct Day {
 impl Signer {
     /// Returns a signer of URLs that are good for `ttl`, in whole seconds.
     pub(super) fn new(region: &str, credentials: Credentials, ttl: Duration) -> Signer {
-        // In the order of their names, as the canonical query wants them.
-        let rest = format!("&X-Amz-Expires={}&X-Amz-SignedHeaders=host", ttl.as_secs());
-        Signer { region: region.to_owned(), credentials, rest, day: ArcSwapOption::empty() }
+        Signer { region: region.to_owned(), credentials, rest: rest(ttl), day: ArcSwapOption::empty() }
     }
 
     /// Returns path and query of a URL that lets anybody `method` the object `key` below `base` on `host` until the
@@ -64,6 +62,23 @@ impl Signer {
     ///
     /// `base` starts with `/` and is [`encoded`]; `key` is neither.
     pub(super) fn presign(&self, method: &str, host: &str, base: &str, key: &str, now: Duration) -> String {
+        self.sign(&self.rest, method, host, base, key, now)
+    }
+
+    /// The same for another time to live.
+    pub(super) fn presign_for(
+        &self,
+        ttl: Duration,
+        method: &str,
+        host: &str,
+        base: &str,
+        key: &str,
+        now: Duration,
+    ) -> String {
+        self.sign(&rest(ttl), method, host, base, key, now)
+    }
+
+    fn sign(&self, rest: &str, method: &str, host: &str, base: &str, key: &str, now: Duration) -> String {
         let seconds = now.as_secs();
         let cached = self.day.load();
         let derived;
@@ -76,7 +91,7 @@ impl Signer {
         };
 
         // With room for a key that is encoded whole: what is too much is given back by the request's end.
-        let mut url = String::with_capacity(base.len() + 3 * key.len() + day.query.len() + self.rest.len() + 100);
+        let mut url = String::with_capacity(base.len() + 3 * key.len() + day.query.len() + rest.len() + 100);
         url.push_str(base);
         url.extend(utf8_percent_encode(key, KEY));
         let path_len = url.len();
@@ -84,7 +99,7 @@ impl Signer {
         let time_at = url.len();
         push_timestamp(&mut url, &day.date, seconds % 86_400);
         let time = time_at..url.len();
-        url.push_str(&self.rest);
+        url.push_str(rest);
         let request = canonical_request_hash(method, &url[..path_len], &url[path_len + 1..], host);
         let signature = day.signature(&url[time], &request);
         url.push_str("&X-Amz-Signature=");
@@ -130,6 +145,11 @@ impl Day {
     }
 }
 
+/// What follows the time, in the order of the names, as the canonical query wants them.
+fn rest(ttl: Duration) -> String {
+    format!("&X-Amz-Expires={}&X-Amz-SignedHeaders=host", ttl.as_secs())
+}
+
 /// Step 1: the request in its canonical form, hashed. Only `host` is signed, the payload is not.
 fn canonical_request_hash(method: &str, path: &str, query: &str, host: &str) -> [u8; 32] {
     let mut hash = Sha256::new();
@@ -166,7 +186,7 @@ fn push_timestamp(text: &mut String, date: &str, second_of_day: u64) {
 }
 
 /// Returns `text` as it stands in a canonical path.
-pub(super) fn encoded(text: &str) -> String {
+pub(in crate::gate) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, KEY).to_string()
 }
 

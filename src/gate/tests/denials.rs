@@ -28,7 +28,7 @@ fn all() -> Vec<Denial> {
     };
     let shapes = {
         use BadRequest::*;
-        [SeveralCredentials, MisspelledParameter, PresignedUnavailable, Body, Upgrade, Host]
+        [SeveralCredentials, MisspelledParameter, PresignedUnavailable, Redirect, PresignedForm, Body, Upgrade, Host]
     };
     let tokens = {
         use VerifyError::*;
@@ -64,6 +64,8 @@ fn all() -> Vec<Denial> {
         Denial::UserDeactivated,
         Denial::SessionRevoked,
         Denial::TokenRevoked,
+        Denial::UrlExpired,
+        Denial::UrlInvalid,
         Denial::RestrictionsStale,
     ];
     let paths = paths.into_iter().map(Denial::Path);
@@ -76,10 +78,10 @@ fn all() -> Vec<Denial> {
 fn earn(denial: Denial) -> Earned {
     const OBJECT: &str = "/demo/media/a.jpg";
     const HOST: (&str, &str) = ("host", "files.example");
-    let world = World::new();
+    let mut world = World::new();
     let (request, answer) = match denial {
         Denial::Path(error) => earn_by_path(error),
-        Denial::BadRequest(bad) => earn_by_shape(bad),
+        Denial::BadRequest(bad) => return earn_by_shape(bad),
         Denial::TokenInvalid(error) => {
             let (world, token, reason) = earn_by_token(error);
             return Earned { world, request: get_with(OBJECT, &token), answer: (401, "ERR_FAT_INVALID", reason) };
@@ -128,6 +130,15 @@ fn earn(denial: Denial) -> Earned {
             let token = mint(Algorithm::HS256, &claims(r#","jti":"t1""#));
             (get_with(OBJECT, &token), (403, "ERR_SESSION_REVOKED", "token_revoked"))
         }
+        Denial::UrlExpired => {
+            let url = presigned::url(&world, OBJECT, &good());
+            world.later(Duration::from_secs(presigned::TTL));
+            (get(&url), (403, "ERR_URL_EXPIRED", "url_expired"))
+        }
+        Denial::UrlInvalid => {
+            let url = presigned::url(&world, OBJECT, &good());
+            (get(&url.replace("a.jpg", "b.jpg")), (403, "ERR_URL_INVALID", "url_invalid"))
+        }
         Denial::RestrictionsStale => {
             let apps = vec![app("demo", Algorithm::ALL)];
             let world = World::unloaded(GateOptions { apps, ..GateOptions::default() });
@@ -161,7 +172,7 @@ fn earn_by_path(error: PathError) -> (Parts, (u16, &'static str, &'static str)) 
     (get_with(path, &good()), answer)
 }
 
-fn earn_by_shape(bad: BadRequest) -> (Parts, (u16, &'static str, &'static str)) {
+fn earn_by_shape(bad: BadRequest) -> Earned {
     let token = good();
     let ask = |query: &str, header: (&str, &str)| {
         request("GET", &format!("/demo/a{query}"), &[("host", "files.example"), ("fat", &token), header])
@@ -169,13 +180,20 @@ fn earn_by_shape(bad: BadRequest) -> (Parts, (u16, &'static str, &'static str)) 
     let (request, reason) = match bad {
         BadRequest::SeveralCredentials => (ask("?fat=x", ("x", "")), "several_credentials"),
         BadRequest::MisspelledParameter => (ask("?FAT=x", ("x", "")), "misspelled_parameter"),
-        BadRequest::PresignedUnavailable => (ask("?redirect=1", ("x", "")), "presigned_unavailable"),
+        BadRequest::PresignedUnavailable => {
+            let apps = vec![app("demo", Algorithm::ALL)];
+            let world = World::unloaded(GateOptions { apps, ..GateOptions::default() });
+            let answer = (400, "ERR_BAD_REQUEST", "presigned_unavailable");
+            return Earned { world, request: ask("?redirect=1", ("x", "")), answer };
+        }
+        BadRequest::Redirect => (ask("?redirect=2", ("x", "")), "redirect_invalid"),
+        BadRequest::PresignedForm => (get("/demo/a?Signature=x"), "presigned_malformed"),
         BadRequest::Body => (ask("", ("content-length", "1")), "body"),
         BadRequest::Upgrade => (ask("", ("upgrade", "websocket")), "upgrade"),
         BadRequest::Host => (ask("", ("host", "files.example")), "host_invalid"),
         BadRequest::Malformed => unreachable!("of such a head no request is made: `HeadCheck` has its tests"),
     };
-    (request, (400, "ERR_BAD_REQUEST", reason))
+    Earned { world: World::new(), request, answer: (400, "ERR_BAD_REQUEST", reason) }
 }
 
 fn earn_by_token(error: VerifyError) -> (World, String, &'static str) {

@@ -5,9 +5,12 @@ mod credentials;
 mod denials;
 mod discretion;
 pub(crate) mod keys;
+mod presigned;
 mod properties;
 mod purity;
 mod revocation;
+
+use std::time::{Duration, Instant, SystemTime};
 
 use super::*;
 use crate::restrictions::{Change, Effect, Event, Scope};
@@ -38,7 +41,8 @@ impl World {
     }
 
     fn with(apps: Vec<AppOptions>) -> World {
-        let options = GateOptions { apps, hosts: vec!["files.example".into()], ..GateOptions::default() };
+        let presigned = Some(presigned::options());
+        let options = GateOptions { apps, hosts: vec!["files.example".into()], presigned, ..GateOptions::default() };
         let world = World::unloaded(options);
         world.apply(Event::Snapshot { seq: 0, entries: Vec::new() });
         world
@@ -74,7 +78,7 @@ impl World {
     fn ask(&self, request: &Parts) -> Result<Box<Admission>, Denial> {
         match self.gate.admit(request, &self.restrictions, self.now) {
             Ok(Decision::Forward(admission)) => Ok(admission),
-            Ok(Decision::Options) => panic!("no OPTIONS was asked"),
+            Ok(other) => panic!("{other:?} was not asked for"),
             Err(refusal) => Err(refusal.denial),
         }
     }

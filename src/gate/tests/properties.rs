@@ -92,7 +92,10 @@ proptest! {
     #[test]
     fn no_request_is_admitted_by_chance(
         path in prop_oneof![path().prop_map(|path| format!("/demo{path}")), path()],
-        query in prop_oneof!["(fat=[a-zA-Z0-9._-]{0,40}&?){0,3}", "[!-~]{0,40}"],
+        query in prop_oneof![
+            "(fat=[a-zA-Z0-9._-]{0,40}&?){0,3}", "[!-~]{0,40}", "(redirect=[01]&?){0,2}(fat=[a-z.]{0,9})?",
+            "Expires=[0-9]{0,11}&Issued=[0-9]{0,11}(&Jti=x)?&Key-Pair-Id=[!-%'-~]{0,12}&Signature=[a-zA-Z0-9_-]{0,43}&Uid=[a-z]{0,3}",
+        ],
         headers in prop::collection::vec(
             (
                 prop::sample::select(vec!["fat", "authorization", "cookie", "host", "range", "content-length", "x"]),
@@ -117,6 +120,7 @@ proptest! {
             let request = request.into_parts().0;
             match world.gate.admit(&request, &world.restrictions, world.now) {
                 Ok(Decision::Options) => prop_assert_eq!(method, "OPTIONS"),
+                Ok(Decision::HandOut(handout)) => prop_assert_eq!(handout.presigned.expires_at, None),
                 Ok(Decision::Forward(admission)) => {
                     let object = admission.target.object();
                     let needs_none = object.app() == "open" || object.key().starts_with("legacy/") || admission.observed.is_some();

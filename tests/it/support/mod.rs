@@ -17,6 +17,9 @@ use serde_json::Value;
 /// A secret for HS256 that the tests' configurations use for the key `k1`.
 pub const SECRET: &str = "8c1f7f0d4a5b4e6c9d2e3f405162738495a6b7c8d9eafb0c1d2e3f4051627384";
 
+/// A secret for presigned URLs, in `presigned.key` beside the tests' configurations.
+pub const PRESIGNED_SECRET: &str = "5b2e8d41c09a4f7386e1d2a3b4c5f60718293a4b5c6d7e8f9a0b1c2d3e4f5061";
+
 /// UNIX seconds now.
 pub fn now() -> u64 {
     #[expect(clippy::disallowed_methods, reason = "tokens of the tests are issued now")]

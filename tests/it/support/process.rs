@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{SECRET, eventually};
+use super::{PRESIGNED_SECRET, SECRET, eventually};
 
 /// The API key of the tests' configurations.
 pub const API_KEY: &str = "4f9c2d7e1b8a4c6f9d0e3b5a7c8f1e2d";
@@ -202,9 +202,13 @@ secret_access_key_file = "s3.key"
 
 /// Writes `text` and the secrets that it names into `dir`; returns the configuration's path.
 pub fn write_config(dir: &Path, text: String) -> PathBuf {
-    for (name, content) in
-        [("api.key", API_KEY), ("k1.key", SECRET), ("s3.id", "AKIDEXAMPLE"), ("s3.key", "secret-access-key")]
-    {
+    for (name, content) in [
+        ("api.key", API_KEY),
+        ("k1.key", SECRET),
+        ("presigned.key", PRESIGNED_SECRET),
+        ("s3.id", "AKIDEXAMPLE"),
+        ("s3.key", "secret-access-key"),
+    ] {
         std::fs::write(dir.join(name), content).expect("a file");
     }
     let file = dir.join("mediagate.toml");
