@@ -42,6 +42,7 @@
 //!         time: TimeRules { leeway: Duration::from_secs(5), max_ttl: Duration::from_secs(86_400) },
 //!         uid_case: UidCase::Folded,
 //!         public_prefixes: PublicPrefixes::default(),
+//!     tokenized_since: None,
 //!         storage: Arc::new(storage),
 //!     }],
 //!     ..GateOptions::default()

@@ -126,6 +126,7 @@ impl Fixture {
             time,
             uid_case: Default::default(),
             public_prefixes: Default::default(),
+            tokenized_since: None,
             storage: Arc::new(S3Storage::new(S3Options {
                 endpoint: Endpoint::parse("https://s3.eu-central-1.amazonaws.example").expect("an endpoint"),
                 region: "eu-central-1".into(),

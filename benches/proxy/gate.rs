@@ -63,6 +63,7 @@ fn gate(upstream: SocketAddr) -> Gate {
         time: TimeRules { leeway: Duration::from_secs(5), max_ttl: Duration::from_secs(86_400) },
         uid_case: Default::default(),
         public_prefixes: Default::default(),
+        tokenized_since: None,
         storage: Arc::new(S3Storage::new(S3Options {
             endpoint: Endpoint::parse(&format!("http://{upstream}")).expect("an endpoint"),
             region: "us-east-1".into(),

@@ -83,7 +83,7 @@ fn app(
     let name = section.require_text("storage", "the NAME of a section `[storage.NAME]`");
     let storage = name.and_then(|name| storage(&name, storages));
     let public_prefixes = public_prefixes(&mut section);
-    section.refuse_later(&["tokenized_since"]);
+    let tokenized_since = section.get("tokenized_since").and_then(|value| value.time());
     let max_ttl = section.get("max_token_ttl_secs");
     let max_ttl = max_ttl.and_then(|value| value.number(60..=MAX_TOKEN_TTL.as_secs(), "seconds"));
     let max_ttl = Duration::from_secs(max_ttl.unwrap_or(86_400));
@@ -99,8 +99,16 @@ fn app(
     let (keys, summaries) = found.into_iter().flatten().unzip();
     let id = id?.value.to_owned();
     let options = storage.filter(|_| whole);
-    let options =
-        options.map(|storage| AppOptions { id: id.clone(), access, keys, time, uid_case, public_prefixes, storage });
+    let options = options.map(|storage| AppOptions {
+        id: id.clone(),
+        access,
+        keys,
+        time,
+        uid_case,
+        public_prefixes,
+        tokenized_since,
+        storage,
+    });
     Some((options, AppSummary { id, keys: summaries, max_ttl }))
 }
 

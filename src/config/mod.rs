@@ -29,6 +29,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use feed::FeedSource;
 pub use listeners::{Media, TlsFiles};
 
+use crate::control::{ApiKey, ApiScope};
 use crate::gate::{Gate, GateOptions};
 use files::Files;
 use tree::{LATER, Report, Section, Value};
@@ -166,12 +167,14 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
     }
     let feed::Feed { source: feed, freshness } = feed?;
     let first_host = hosts.first().cloned();
+    let callers = control.iter().flatten().flat_map(|section| &section.control.api_keys);
+    let api_keys = callers.filter(|key| key.scope == ApiScope::FullAccess).map(ApiKey::digest).collect();
     // Every rule of the gate was checked above, where its line is known; one that is new there is reported at least.
     let presigned = match presigned {
         Some(section) => Some(section?.options),
         None => None,
     };
-    let gate = Gate::new(GateOptions { apps: apps?, hosts, freshness, cors, presigned });
+    let gate = Gate::new(GateOptions { apps: apps?, hosts, freshness, cors, api_keys, presigned });
     let gate = gate.map_err(|error| root.place_of("apps").wrong(error.to_string())).ok()?;
     let mut control = match control {
         Some(section) => Some(section?.control),

@@ -127,6 +127,15 @@ impl<'a> Value<'a> {
         number
     }
 
+    /// A moment with its offset from UTC (RFC 3339), in UNIX seconds.
+    pub(super) fn time(&self) -> Option<u64> {
+        let moment = self.value.as_datetime().and_then(unix_seconds);
+        if moment.is_none() {
+            self.wrong("must be a date and time since 1970 with its offset, like 2026-01-01T00:00:00Z");
+        }
+        moment
+    }
+
     /// One of the words of `choices`.
     pub(super) fn one_of<T: Copy>(self, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text()?;
@@ -291,4 +300,22 @@ impl Unique {
 fn with_article(noun: &str) -> String {
     let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {noun}")
+}
+
+/// The moment of `datetime`, where it has a date, a time and an offset and is not before 1970.
+fn unix_seconds(datetime: &toml::value::Datetime) -> Option<u64> {
+    let toml::value::Datetime { date: Some(date), time: Some(time), offset: Some(offset) } = datetime else {
+        return None;
+    };
+    // Days since 1970 of the Gregorian calendar, with the year beginning in March.
+    let (year, month) = (i64::from(date.year), i64::from(date.month));
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days = 365 * year + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400);
+    let days = days + (153 * month + 2) / 5 + i64::from(date.day) - 1 - 719_468;
+    let minutes = match offset {
+        toml::value::Offset::Z => 0,
+        toml::value::Offset::Custom { minutes } => i64::from(*minutes),
+    };
+    let of_day = i64::from(time.hour) * 3600 + i64::from(time.minute) * 60 + i64::from(time.second.unwrap_or(0));
+    u64::try_from(days * 86_400 + of_day - minutes * 60).ok()
 }

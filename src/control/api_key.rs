@@ -43,6 +43,13 @@ pub struct ApiKey {
     pub key: Secret,
 }
 
+impl ApiKey {
+    /// SHA-256 of the key: what it is compared by.
+    pub fn digest(&self) -> [u8; 32] {
+        digest(self.key.expose())
+    }
+}
+
 /// Who makes a call.
 #[derive(Debug, Clone)]
 pub(super) struct Caller {
@@ -71,7 +78,7 @@ pub(super) struct ApiKeys(Vec<Caller>);
 impl ApiKeys {
     pub(super) fn new(keys: Vec<ApiKey>) -> ApiKeys {
         let caller = |key: ApiKey| {
-            let digest = digest(key.key.expose());
+            let digest = key.digest();
             Caller { name: key.name.into(), scope: key.scope, app: None, digest }
         };
         ApiKeys(keys.into_iter().map(caller).collect())

@@ -2,6 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use sha2::{Digest, Sha256};
+
+use super::Judged;
 use super::denial::Denial;
 use super::object_key::{ObjectPath, PathScope};
 use super::verify::{Claims, UidCase};
@@ -82,6 +86,36 @@ pub(super) fn authorize(
     let subject =
         restrictions.subject(app, claims.uid(), claims.sid.as_deref(), claims.jti.as_deref(), claims.issued_at());
     welcome(subject, path, restrictions, freshness, now)
+}
+
+/// Returns leave to fetch `path` for the service that shows the API key `shown`: one of `known`, by their digests, or one
+/// that the restrictions tell of.
+///
+/// # Errors
+///
+/// A key that does not open the app; restrictions that are not fresh, where the key is to be looked for there.
+pub(super) fn service(
+    known: &[[u8; 32]],
+    shown: &str,
+    path: ObjectPath,
+    judged: &Judged<'_>,
+    freshness: Freshness,
+) -> Result<Grant, Denial> {
+    let digest: [u8; 32] = Sha256::digest(shown.as_bytes()).into();
+    // All of them, always: the time says nothing about which was right.
+    let is_known = known.iter().fold(false, |found, known| found | verify_slices_are_equal(known, &digest).is_ok());
+    if is_known {
+        return Ok(without_token(path));
+    }
+    if !freshness.holds(judged.restrictions, judged.now.monotonic) {
+        return Err(Denial::RestrictionsStale);
+    }
+    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    if judged.restrictions.opens(&judged.app.id, &digest) {
+        Ok(without_token(path))
+    } else {
+        Err(Denial::ApiKeyUnknown)
+    }
 }
 
 /// Returns leave to fetch `path` for `subject`, whose credential is sound and for this app and path.

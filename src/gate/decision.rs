@@ -36,6 +36,9 @@ pub struct Admission {
     pub trace: Trace,
     /// What an app under [`Access::Observe`](super::Access::Observe) would have answered.
     pub observed: Option<Denial>,
+    /// Without a token it is for objects only that were last modified before this time; others are refused as
+    /// [`Denial::TokenMissing`], or observed so.
+    pub modified_before: Option<SystemTime>,
 }
 
 /// What a client that asked for a presigned URL gets.

@@ -44,6 +44,8 @@ pub enum Denial {
     UrlExpired,
     /// The presigned URL's signature does not hold, or its key is not known.
     UrlInvalid,
+    /// No such API key, or not of this app.
+    ApiKeyUnknown,
     /// The restrictions are older than `max_staleness`, or were never loaded: fail closed.
     RestrictionsStale,
 }
@@ -90,7 +92,7 @@ impl Denial {
             Denial::UnknownHost => 421,
             Denial::MethodNotAllowed => 405,
             Denial::HeadersTooLarge => 431,
-            Denial::TokenMissing | Denial::TokenInvalid(_) | Denial::TokenExpired => 401,
+            Denial::TokenMissing | Denial::TokenInvalid(_) | Denial::TokenExpired | Denial::ApiKeyUnknown => 401,
             Denial::OtherApp
             | Denial::PathNotAllowed
             | Denial::AppDeactivated
@@ -119,6 +121,7 @@ impl Denial {
             Denial::SessionRevoked | Denial::TokenRevoked => "ERR_SESSION_REVOKED",
             Denial::UrlExpired => "ERR_URL_EXPIRED",
             Denial::UrlInvalid => "ERR_URL_INVALID",
+            Denial::ApiKeyUnknown => "ERR_APIKEY_INVALID",
             Denial::RestrictionsStale => "ERR_RESTRICTIONS_STALE",
         }
     }
@@ -165,6 +168,7 @@ impl Denial {
             Denial::TokenRevoked => "token_revoked",
             Denial::UrlExpired => "url_expired",
             Denial::UrlInvalid => "url_invalid",
+            Denial::ApiKeyUnknown => "api_key_unknown",
             Denial::RestrictionsStale => "restrictions_stale",
         }
     }
@@ -216,6 +220,7 @@ impl Denial {
             Denial::TokenRevoked => "The file access token, or the URL made with it, has been revoked.",
             Denial::UrlExpired => "The URL has expired.",
             Denial::UrlInvalid => "The URL's signature is not valid.",
+            Denial::ApiKeyUnknown => "The API key does not open the links of this app.",
             Denial::RestrictionsStale => "The gate has no fresh state and lets nobody in. Try again shortly.",
         }
     }
@@ -231,7 +236,7 @@ impl Denial {
     /// The `WWW-Authenticate` field of a 401 (RFC 6750 §3).
     pub const fn challenge(self) -> Option<&'static str> {
         match self {
-            Denial::TokenMissing => Some("Bearer realm=\"mediagate\""),
+            Denial::TokenMissing | Denial::ApiKeyUnknown => Some("Bearer realm=\"mediagate\""),
             Denial::TokenInvalid(_) => Some("Bearer realm=\"mediagate\", error=\"invalid_token\""),
             Denial::TokenExpired => {
                 Some("Bearer realm=\"mediagate\", error=\"invalid_token\", error_description=\"expired\"")

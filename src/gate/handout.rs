@@ -162,7 +162,10 @@ impl Gate {
         let Judged { app: App { id, storage, .. }, restrictions, now: Now { monotonic, .. }, .. } = *judged;
         let compact = match judged.credential.ok_or(Denial::TokenMissing)? {
             Credential::Fat(compact) => compact,
-            Credential::Presigned(_) => return Err(Denial::BadRequest(BadRequest::PresignedForm)),
+            // A service's key is nobody's whom a URL could die with.
+            Credential::Presigned(_) | Credential::ApiKey(_) => {
+                return Err(Denial::BadRequest(BadRequest::PresignedForm));
+            }
         };
         let mut scratch = Scratch::default();
         let verified = judged.verify(compact, &mut scratch, trace)?;

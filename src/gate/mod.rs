@@ -4,6 +4,7 @@
 
 mod authorize;
 mod cors;
+mod dated;
 mod decision;
 mod denial;
 mod extract;
@@ -21,8 +22,10 @@ use http::HeaderMap;
 use http::request::Parts;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 pub use authorize::{Freshness, NotAFolder, PublicPrefixes, WhenStale, denial, normalized_uid};
+pub use dated::was_modified_before;
 pub use decision::{Admission, Decision, Handout, Now, Refusal, Trace};
 pub use denial::{BadRequest, Connection, Denial};
 pub use extract::{
@@ -89,6 +92,8 @@ pub struct AppOptions {
     pub uid_case: UidCase,
     /// Folders that need no token.
     pub public_prefixes: PublicPrefixes,
+    /// UNIX seconds: objects that were last modified before need no token.
+    pub tokenized_since: Option<u64>,
     /// Where its objects are.
     pub storage: Arc<S3Storage>,
 }
@@ -104,6 +109,8 @@ pub struct GateOptions {
     pub freshness: Freshness,
     /// Origins that may read answers across sites.
     pub cors: forward::CorsOrigins,
+    /// SHA-256 of API keys that open every object of every app, beside those that the restrictions tell of.
+    pub api_keys: Vec<[u8; 32]>,
     /// URLs that clients may ask for in place of a token; `None`: they cannot.
     pub presigned: Option<PresignedOptions>,
 }
@@ -136,6 +143,7 @@ struct App {
     access: Access,
     verifier: Verifier,
     public_prefixes: PublicPrefixes,
+    tokenized_since: Option<u64>,
     storage: Arc<S3Storage>,
 }
 
@@ -158,6 +166,7 @@ pub struct Gate {
     hosts: Vec<String>,
     freshness: Freshness,
     cors: forward::CorsOrigins,
+    api_keys: Vec<[u8; 32]>,
     presigner: Option<Presigner>,
 }
 
@@ -190,7 +199,7 @@ impl Gate {
         let exclusive = exclusive_keys(&options.apps);
         let mut apps = HashMap::with_capacity(options.apps.len());
         for (app, exclusive) in options.apps.into_iter().zip(exclusive) {
-            let AppOptions { id, access, keys, time, uid_case, public_prefixes, storage } = app;
+            let AppOptions { id, access, keys, time, uid_case, public_prefixes, tokenized_since, storage } = app;
             if !is_app_id(&id) {
                 return Err(GateError::BadAppId(id));
             }
@@ -204,13 +213,13 @@ impl Gate {
             }
             let verifier = Verifier::new(keys.into_iter().zip(exclusive).collect(), time, uid_case);
             let id: Arc<str> = id.into();
-            let app = App { id: Arc::clone(&id), access, verifier, public_prefixes, storage };
+            let app = App { id: Arc::clone(&id), access, verifier, public_prefixes, tokenized_since, storage };
             if apps.insert(Arc::clone(&id), app).is_some() {
                 return Err(GateError::DuplicateApp(id.to_string()));
             }
         }
-        let GateOptions { hosts, freshness, cors, presigned, .. } = options;
-        Ok(Gate { apps, hosts, freshness, cors, presigner: presigned.map(Presigner) })
+        let GateOptions { hosts, freshness, cors, api_keys, presigned, .. } = options;
+        Ok(Gate { apps, hosts, freshness, cors, api_keys, presigner: presigned.map(Presigner) })
     }
 
     /// Returns where to fetch the requested file, or why the request is refused.
@@ -254,7 +263,11 @@ impl Gate {
             return Ok(Decision::HandOut(Box::new(Handout { presigned, form, trace, observed })));
         }
 
+        // What was shared before links had tokens.
+        let since = if credential.is_none() { app.tokenized_since(restrictions) } else { None };
+        let modified_before = since.filter(|_| access != Access::Off);
         let (grant, observed) = match access {
+            Access::Enforce if modified_before.is_some() => (authorize::without_token(path), None),
             Access::Off => (authorize::without_token(path), None),
             // Granted to nobody in particular, so that a restriction does not cut the transfer later either.
             Access::Observe => {
@@ -265,7 +278,7 @@ impl Gate {
         };
         let (target, subject) = app.storage.resolve(grant, method, now.since_epoch());
         let trace = std::mem::take(trace);
-        Ok(Decision::Forward(Box::new(Admission { target, subject, trace, observed })))
+        Ok(Decision::Forward(Box::new(Admission { target, subject, trace, observed, modified_before })))
     }
 
     /// Returns leave to fetch `path`, which stands in the request as `raw_path`.
@@ -292,6 +305,7 @@ impl Gate {
                 trace.uid = Some(signed.uid);
                 authorize::welcome(subject, path, restrictions, self.freshness, now.monotonic)
             }
+            Credential::ApiKey(key) => authorize::service(&self.api_keys, key, path, judged, self.freshness),
         }
     }
 
@@ -326,6 +340,11 @@ impl Gate {
     /// Whether `app` asks for tokens by its configuration; `None` where there is no such app.
     pub fn access(&self, app: &str) -> Option<Access> {
         self.apps.get(app).map(|app| app.access)
+    }
+
+    /// Before which time, in UNIX seconds, the objects of `app` need no token by its configuration.
+    pub fn tokenized_since(&self, app: &str) -> Option<u64> {
+        self.apps.get(app).and_then(|app| app.tokenized_since)
     }
 
     /// How the uids of `app` compare; `None` where there is no such app.
@@ -365,6 +384,12 @@ impl Gate {
 }
 
 impl App {
+    /// What was last modified before this time needs no token.
+    fn tokenized_since(&self, restrictions: &RestrictionSet) -> Option<SystemTime> {
+        let set = restrictions.app_settings(&self.id).tokenized_since;
+        set.or(self.tokenized_since).and_then(|since| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(since)))
+    }
+
     /// Whether `path` is asked a token for, by the configuration and by what the control plane has set.
     fn access_to(&self, path: &ObjectPath, restrictions: &RestrictionSet) -> Access {
         let access = match self.access {

@@ -27,6 +27,10 @@ pub struct Exchange {
     pub(super) generation: u64,
     pub(super) trace: Trace,
     pub(super) observed: Option<Denial>,
+    /// The object must have been last modified before this time.
+    pub(super) modified_before: Option<SystemTime>,
+    /// Why the request is refused although it was admitted.
+    pub(super) refused: Option<Denial>,
     pub(super) origin: AllowOrigin,
     /// What was asked of the storage.
     pub(super) asked: Asked,
@@ -82,6 +86,8 @@ impl Exchange {
             generation: 0,
             trace: Trace::default(),
             observed: None,
+            modified_before: None,
+            refused: None,
             origin: AllowOrigin::Nobody,
             asked: Asked::default(),
             failure: None,

@@ -3,7 +3,7 @@
 //! No rule is here. What is refused, forwarded or passed back is decided in [`gate`](crate::gate).
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http::header::{self, HeaderValue};
@@ -13,13 +13,14 @@ use pingora::prelude::HttpPeer;
 use pingora::proxy::{FailToProxy, Session};
 use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
 use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
+use quick_cache::sync::Cache;
 
 use super::Shared;
 use super::exchange::{End, Exchange, Replacement, Started};
 use super::failure::{failure_of, warn_of};
 use super::respond::{Answer, common_fields, respond, respond_options, respond_presigned, response};
 use crate::gate::forward::{self, StorageAnswer, StorageFailure};
-use crate::gate::{Decision, Denial, Handout, Now};
+use crate::gate::{Decision, Denial, Handout, Now, was_modified_before};
 use crate::metrics::Outcome;
 
 /// `request_filter` answered the request itself.
@@ -41,6 +42,9 @@ const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an idle connection to a storage is kept.
 const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
 
+/// Objects too new to need no token that are remembered.
+const NEWER_OBJECTS: usize = 16_384;
+
 /// An error that carries nothing but "the subject was restricted meanwhile".
 const CUT: &str = "the subject was restricted";
 
@@ -53,12 +57,14 @@ const CUT: &str = "the subject was restricted";
 pub struct MediaFilter {
     /// One count for each request, not one for each part.
     shared: Arc<Shared>,
+    /// Objects that are too new to need no token, with the date that they were compared with: they only grow newer.
+    newer: Arc<Cache<(u64, SystemTime), ()>>,
 }
 
 impl MediaFilter {
     /// Returns a filter over `shared`.
     pub fn new(shared: Shared) -> MediaFilter {
-        MediaFilter { shared: Arc::new(shared) }
+        MediaFilter { shared: Arc::new(shared), newer: Arc::new(Cache::new(NEWER_OBJECTS)) }
     }
 
     /// Returns the context of a new request.
@@ -98,10 +104,15 @@ impl MediaFilter {
         session.set_ignore_info_resp(true);
         match decision {
             Ok(Decision::Forward(admission)) => {
-                exchange.target = Some(admission.target);
-                exchange.subject = admission.subject;
+                exchange.modified_before = admission.modified_before;
                 exchange.trace = admission.trace;
                 exchange.observed = admission.observed;
+                if exchange.observed.is_none() && self.is_known_newer(exchange) {
+                    self.refuse(session, exchange, Denial::TokenMissing).await?;
+                    return Ok(ANSWERED);
+                }
+                exchange.target = Some(admission.target);
+                exchange.subject = admission.subject;
                 Ok(CONTINUE)
             }
             Ok(Decision::HandOut(handout)) => {
@@ -126,6 +137,38 @@ impl MediaFilter {
                 Ok(ANSWERED)
             }
         }
+    }
+
+    /// Whether the object that a request without a token asks for is known to be too new for that.
+    fn is_known_newer(&self, exchange: &Exchange) -> bool {
+        self.dated_object(exchange).is_some_and(|object| self.newer.get(&object).is_some())
+    }
+
+    /// A number for the object and the date that it is compared with.
+    fn dated_object(&self, exchange: &Exchange) -> Option<(u64, SystemTime)> {
+        let (object, time) = (exchange.trace.object.as_deref()?, exchange.modified_before?);
+        Some((self.shared.restrictions.token_number(object), time))
+    }
+
+    /// Refuses a request without a token for an object that is too new for that; one that is only observed is noted so.
+    fn check_date(&self, upstream: &ResponseHeader, exchange: &mut Exchange) -> Result<()> {
+        let Some(time) = exchange.modified_before else { return Ok(()) };
+        let is_old = was_modified_before(&upstream.headers, time);
+        if exchange.observed.is_some() {
+            exchange.observed = exchange.observed.filter(|_| !is_old);
+            return Ok(());
+        }
+        if is_old {
+            return Ok(());
+        }
+        // Not where the storage says nothing: an object may come, or its date.
+        if upstream.headers.contains_key(header::LAST_MODIFIED)
+            && let Some(object) = self.dated_object(exchange)
+        {
+            self.newer.insert(object, ());
+        }
+        exchange.refused = Some(Denial::TokenMissing);
+        Error::e_explain(ErrorType::InternalError, "the object is too new to need no token")
     }
 
     async fn refuse(&self, session: &mut Session, exchange: &mut Exchange, denial: Denial) -> Result<()> {
@@ -228,6 +271,7 @@ impl MediaFilter {
         if exchange.recheck().is_err() {
             return Error::e_explain(ErrorType::InternalError, CUT);
         }
+        self.check_date(upstream_response, exchange)?;
         let answer = match forward::storage_answer(status, &upstream_response.headers, exchange.asked) {
             StorageAnswer::Content | StorageAnswer::NotModified => {
                 pass_on(session, upstream_response, exchange);
@@ -277,7 +321,7 @@ impl MediaFilter {
 
     /// Answers for a storage that failed, unless the answer has begun; then the connection is closed.
     pub async fn fail_to_proxy(&self, session: &mut Session, error: &Error, exchange: &mut Exchange) -> FailToProxy {
-        let restricted = exchange.recheck().err();
+        let restricted = exchange.recheck().err().or(exchange.refused);
         if session.response_written().is_none() && *error.esource() != ErrorSource::Downstream {
             let failure = exchange.failure.unwrap_or_else(|| failure_of(error));
             let sent = match restricted {

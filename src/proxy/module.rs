@@ -58,6 +58,10 @@ impl GateModule {
     fn decide(&mut self, request: &mut RequestHeader) -> Result<()> {
         let now = Now { wall: std::time::SystemTime::now(), monotonic: Instant::now() };
         let denial = match self.shared.gate.load().admit(request, &self.shared.restrictions, now) {
+            // A module does not see the object's date before the answer goes out.
+            Ok(Decision::Forward(admission)) if admission.modified_before.is_some() && admission.observed.is_none() => {
+                Denial::TokenMissing
+            }
             Ok(Decision::Forward(admission)) => {
                 self.admission = Some(admission);
                 return take_off_tokens(request);
@@ -75,6 +79,7 @@ impl GateModule {
 /// Removes every place that a token can stand in.
 fn take_off_tokens(request: &mut RequestHeader) -> Result<()> {
     request.remove_header("fat");
+    request.remove_header("apikey");
     request.remove_header(&header::AUTHORIZATION);
     request.remove_header(&header::COOKIE);
     request.remove_header(&header::REFERER);
@@ -132,6 +137,7 @@ mod tests {
             time: TimeRules { leeway: Duration::ZERO, max_ttl: Duration::from_secs(3600) },
             uid_case: UidCase::Folded,
             public_prefixes: PublicPrefixes::default(),
+            tokenized_since: None,
             storage: Arc::new(storage),
         };
         let gate = Gate::new(GateOptions { apps: vec![app], ..GateOptions::default() }).unwrap();

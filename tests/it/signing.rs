@@ -208,6 +208,7 @@ fn core(endpoint: &str, prefix: &str, app_folder: AppFolder) -> Gate {
         time: TimeRules { leeway: Duration::ZERO, max_ttl: Duration::from_secs(60) },
         uid_case: UidCase::default(),
         public_prefixes: PublicPrefixes::default(),
+        tokenized_since: None,
         storage: storage.into(),
     };
     Gate::new(GateOptions { apps: vec![app], ..GateOptions::default() }).expect("a gate")

@@ -196,7 +196,7 @@ const MISTAKES: &[Mistake] = &[
     (9, "id = \"acme\"\nmax_token_ttl_secs = 59", "apps[0].max_token_ttl_secs", Some(10), "60 to 31536000 seconds"),
     (9, "id = \"acme\"\npublic_prefixes = [\"legacy\"]", "apps[0].public_prefixes[0]", Some(10), "like \"legacy/\""),
     (9, "id = \"acme\"\npublic_prefixes = [\"a/\", \"../\"]", "apps[0].public_prefixes[1]", Some(10), "without `.`"),
-    (9, "id = \"acme\"\ntokenized_since = 2026-01-01T00:00:00Z", "apps[0].tokenized_since", Some(10), "not available"),
+    (9, "id = \"acme\"\ntokenized_since = 2026-01-01", "apps[0].tokenized_since", Some(10), "date and time"),
     (10, "", "apps[0].storage", Some(8), "is required"),
     (10, "storage = \"other\"", "apps[0].storage", Some(10), "no such storage"),
     (10, "storage = \"main\"\n[[apps]]\nid = \"acme\"\nstorage = \"main\"", "apps[1].id", Some(12), "before in line 9"),

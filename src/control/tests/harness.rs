@@ -72,6 +72,7 @@ fn app(id: &str, uid_case: UidCase) -> AppOptions {
         time: TimeRules { leeway: Duration::ZERO, max_ttl: Duration::from_secs(3600) },
         uid_case,
         public_prefixes: PublicPrefixes::default(),
+        tokenized_since: None,
         storage: Arc::new(storage),
     }
 }

@@ -10,6 +10,9 @@ use crate::gate::object_key::escape;
 /// The name of the token's query parameter, header and cookie.
 const FAT: &str = "fat";
 
+/// The header of a service's API key.
+const API_KEY: &str = "apikey";
+
 /// The query parameter that asks for a presigned URL.
 const REDIRECT: &str = "redirect";
 
@@ -24,13 +27,15 @@ pub(in crate::gate) enum Credential<'a> {
     Fat(&'a str),
     /// The whole query of a URL that a gate signed, as it was sent.
     Presigned(&'a str),
+    /// A service's API key, as it was sent.
+    ApiKey(&'a str),
 }
 
 impl<'a> Credential<'a> {
     /// What makes it a secret.
     pub(in crate::gate) fn text(self) -> &'a str {
         match self {
-            Credential::Fat(text) | Credential::Presigned(text) => text,
+            Credential::Fat(text) | Credential::Presigned(text) | Credential::ApiKey(text) => text,
         }
     }
 
@@ -38,6 +43,7 @@ impl<'a> Credential<'a> {
         match self {
             Credential::Fat(_) => CredentialKind::Fat,
             Credential::Presigned(_) => CredentialKind::Presigned,
+            Credential::ApiKey(_) => CredentialKind::ApiKey,
         }
     }
 }
@@ -49,6 +55,8 @@ pub enum CredentialKind {
     Fat,
     /// A presigned URL.
     Presigned,
+    /// A service's API key.
+    ApiKey,
 }
 
 impl CredentialKind {
@@ -57,6 +65,7 @@ impl CredentialKind {
         match self {
             CredentialKind::Fat => "fat",
             CredentialKind::Presigned => "presigned",
+            CredentialKind::ApiKey => "apikey",
         }
     }
 }
@@ -117,19 +126,20 @@ pub(in crate::gate) fn shown(request: &Parts) -> Result<Shown<'_>, Denial> {
         // Whatever else stands there is its business: see `presigned`.
         take(Credential::Presigned(whole))?;
     }
-    let mut take = |token| take(Credential::Fat(token));
     let mut is_authorized = false;
     for (name, value) in &request.headers {
         if *name == AUTHORIZATION {
             if std::mem::replace(&mut is_authorized, true) {
                 return Err(Denial::BadRequest(BadRequest::SeveralCredentials));
             }
-            bearer(value.as_bytes()).map_or(Ok(()), &mut take)?;
+            bearer(value.as_bytes()).map_or(Ok(()), |token| take(Credential::Fat(token)))?;
         } else if *name == COOKIE {
-            cookies(value).try_for_each(&mut take)?;
+            cookies(value).try_for_each(|token| take(Credential::Fat(token)))?;
         } else if name.as_str() == FAT {
             // A value that is not text is still a credential, and no good one: the empty token is malformed.
-            take(value.to_str().unwrap_or_default().trim())?;
+            take(Credential::Fat(value.to_str().unwrap_or_default().trim()))?;
+        } else if name.as_str() == API_KEY {
+            take(Credential::ApiKey(value.to_str().unwrap_or_default()))?;
         }
     }
     Ok(Shown { credential: found, handout })
@@ -279,6 +289,20 @@ mod tests {
         }
         for query in ["Redirect=0", "%72edirect=0", "redirect=0&redirect=0", "redirect=0&redirect=1"] {
             check(&format!("?{query}"), Err(BadRequest::Redirect));
+        }
+    }
+
+    #[test]
+    fn an_api_key_is_a_credential_like_another() {
+        let request_with = |headers: &[(&str, &str)]| {
+            let request = request("/d/a", headers);
+            shown(&request)
+                .map(|shown| shown.credential.map(|credential| (credential.kind(), credential.text().to_owned())))
+        };
+        assert_eq!(request_with(&[("apiKey", "k")]), Ok(Some((CredentialKind::ApiKey, "k".to_owned()))));
+        for other in [("apikey", "k"), ("fat", "t"), ("authorization", "Bearer t"), ("cookie", "fat=t")] {
+            let expected = Err(Denial::BadRequest(BadRequest::SeveralCredentials));
+            assert_eq!(request_with(&[("apikey", "k"), other]), expected, "{other:?}");
         }
     }
 

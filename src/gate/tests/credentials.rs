@@ -32,9 +32,12 @@ fn a_token_opens_its_object_from_each_documented_place() {
     check(&format!("{OBJECT}?fat={token}&fat={token}"), ("x", ""), several);
     check(&format!("{OBJECT}?fat={token},{token}"), ("x", ""), Err(Denial::TokenInvalid(VerifyError::Malformed)));
 
+    // A token is no API key.
+    check(OBJECT, ("apikey", &token), Err(Denial::ApiKeyUnknown));
+    check(&in_query, ("apikey", "k"), several);
+
     for (name, value) in [
         ("x-fat", token.as_str()),
-        ("apikey", &token),
         ("x-authorization", &token),
         ("proxy-authorization", &format!("Bearer {token}")),
         ("x-forwarded-authorization", &format!("Bearer {token}")),

@@ -66,6 +66,7 @@ fn all() -> Vec<Denial> {
         Denial::TokenRevoked,
         Denial::UrlExpired,
         Denial::UrlInvalid,
+        Denial::ApiKeyUnknown,
         Denial::RestrictionsStale,
     ];
     let paths = paths.into_iter().map(Denial::Path);
@@ -138,6 +139,10 @@ fn earn(denial: Denial) -> Earned {
         Denial::UrlInvalid => {
             let url = presigned::url(&world, OBJECT, &good());
             (get(&url.replace("a.jpg", "b.jpg")), (403, "ERR_URL_INVALID", "url_invalid"))
+        }
+        Denial::ApiKeyUnknown => {
+            let request = request("GET", OBJECT, &[HOST, ("apikey", "nobody's")]);
+            (request, (401, "ERR_APIKEY_INVALID", "api_key_unknown"))
         }
         Denial::RestrictionsStale => {
             let apps = vec![app("demo", Algorithm::ALL)];

@@ -9,6 +9,7 @@ mod presigned;
 mod properties;
 mod purity;
 mod revocation;
+mod switch;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -97,6 +98,7 @@ fn app(id: &str, algorithms: impl IntoIterator<Item = Algorithm>) -> AppOptions 
         time: TimeRules { leeway: Duration::ZERO, max_ttl: Duration::from_secs(86_400) },
         uid_case: UidCase::Folded,
         public_prefixes: PublicPrefixes::default(),
+        tokenized_since: None,
         storage: storage(),
     }
 }
