@@ -1,6 +1,7 @@
 //! Token → [`Claims`]: shape, key, signature, issuer, audience, time. In that order, and nothing is believed
 //! before the signature holds.
 
+mod algorithm;
 mod claims;
 mod json;
 mod jws;
@@ -12,10 +13,11 @@ use std::time::Duration;
 
 use quick_cache::sync::Cache;
 
+pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::{Claims, TimeRules, UidCase};
 pub use jws::MAX_TOKEN_BYTES;
 use jws::{Header, Jws};
-pub use keys::{Algorithm, KeyError, UnknownAlgorithm, VerifyingKey};
+pub use keys::{KeyError, VerifyingKey};
 
 /// Bytes that the verified tokens of one app may take, by default.
 const CACHE_BYTES: u64 = 32 << 20;
