@@ -12,7 +12,7 @@ use crate::gate::object_key::PathScope;
 use crate::gate::target::any;
 
 /// Times after the year 9999 are mistakes (milliseconds taken for seconds) or attacks.
-const MAX_TIME: Duration = Duration::from_secs(253_402_300_799);
+pub(super) const MAX_TIME: Duration = Duration::from_secs(253_402_300_799);
 
 /// Longest `sid`, `jti` and `app`, in bytes.
 const MAX_ID_BYTES: usize = 255;
@@ -57,15 +57,15 @@ pub struct TimeRules {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims<'a> {
     pub(crate) sub: Cow<'a, str>,
-    uid: Option<Cow<'a, str>>,
+    pub(super) uid: Option<Cow<'a, str>>,
     pub(crate) sid: Option<Cow<'a, str>>,
     pub(crate) jti: Option<Cow<'a, str>>,
     pub(crate) app: Option<Cow<'a, str>>,
-    iss: Option<Cow<'a, str>>,
-    aud: Option<Vec<Cow<'a, str>>>,
-    exp: Duration,
-    nbf: Option<Duration>,
-    iat: Option<Duration>,
+    pub(super) iss: Option<Cow<'a, str>>,
+    pub(super) aud: Option<Vec<Cow<'a, str>>>,
+    pub(super) exp: Duration,
+    pub(super) nbf: Option<Duration>,
+    pub(super) iat: Option<Duration>,
     pub(crate) paths: Option<Vec<PathScope>>,
 }
 
@@ -162,7 +162,7 @@ impl<'a> Claims<'a> {
 }
 
 /// A NumericDate (RFC 7519 §2): a JSON number, whole or not, from 1970 to 9999.
-struct NumericDate(Duration);
+pub(super) struct NumericDate(pub(super) Duration);
 
 impl<'de> Deserialize<'de> for NumericDate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<NumericDate, D::Error> {
@@ -194,7 +194,7 @@ impl<'de> Deserialize<'de> for NumericDate {
 }
 
 /// A string of 1 to [`MAX_ID_BYTES`] bytes.
-fn id<E: de::Error>(text: Text<'_>) -> Result<Cow<'_, str>, E> {
+pub(super) fn id<E: de::Error>(text: Text<'_>) -> Result<Cow<'_, str>, E> {
     if text.0.is_empty() || text.0.len() > MAX_ID_BYTES {
         return Err(E::custom("an id has 1 to 255 bytes"));
     }
