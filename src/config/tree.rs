@@ -244,6 +244,12 @@ impl<'a> Section<'a> {
         found.map(|value| value.wrong(LATER)).count() > 0
     }
 
+    /// Whether `key` is there, for a message better than that it is unknown.
+    pub(super) fn has(&mut self, key: &'static str) -> bool {
+        self.known.push(key);
+        self.find(key).is_some()
+    }
+
     /// Every key and value, for a section whose keys are names that the operator chose.
     pub(super) fn entries(&self) -> Vec<Text<'a>> {
         let names = self.table.iter().map(|(name, _)| name.get_ref().as_ref());

@@ -32,8 +32,9 @@ pub use resolve::{
     Timeouts, calendar_date,
 };
 pub use verify::{
-    Algorithm, CacheStats, Claims, JwkProblem, JwkSet, JwkSetError, KeyError, MAX_TOKEN_BYTES, Profile, SkippedJwk,
-    TimeRules, UidCase, UnknownAlgorithm, VerifyError, VerifyingKey, unverified_payload,
+    Algorithm, CacheStats, Claims, JwkProblem, JwkSet, JwkSetError, KeyError, MAX_JWKS_BYTES, MAX_TOKEN_BYTES,
+    MAX_TWILIO_TTL, Profile, SkippedJwk, TimeRules, UidCase, UnknownAlgorithm, VerifyError, VerifyingKey,
+    unverified_payload,
 };
 
 use crate::restrictions::{RestrictionSet, Subject};

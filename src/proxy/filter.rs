@@ -98,6 +98,7 @@ impl MediaFilter {
         session.set_ignore_info_resp(true);
         match decision {
             Ok(Decision::Forward(admission)) => {
+                self.shared.unknown_kids.note(&admission.trace, admission.observed);
                 exchange.target = Some(admission.target);
                 exchange.subject = admission.subject;
                 exchange.trace = admission.trace;
@@ -110,6 +111,7 @@ impl MediaFilter {
                 Ok(ANSWERED)
             }
             Err(refusal) => {
+                self.shared.unknown_kids.note(&refusal.trace, Some(refusal.denial));
                 exchange.trace = *refusal.trace;
                 self.refuse(session, exchange, refusal.denial).await?;
                 Ok(ANSWERED)

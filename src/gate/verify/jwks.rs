@@ -12,8 +12,8 @@ use super::json::{self, Unread};
 use super::keys::{KeyError, VerifyingKey};
 use super::spki;
 
-/// Largest document, in bytes.
-pub(super) const MAX_BYTES: usize = 1 << 20;
+/// Largest JWK Set that is read, in bytes.
+pub const MAX_JWKS_BYTES: usize = 1 << 20;
 
 /// Most keys in a set, whatever their kind.
 const MAX_KEYS: usize = 100;
@@ -97,7 +97,7 @@ impl JwkProblem {
 #[non_exhaustive]
 pub enum JwkSetError {
     /// More than a megabyte.
-    #[error("it is larger than {MAX_BYTES} bytes")]
+    #[error("it is larger than {MAX_JWKS_BYTES} bytes")]
     TooLarge,
     /// Not one strict JSON object with a list `keys` of objects.
     #[error("it is no JWK Set: not one JSON object with a list `keys` of objects, or a member is there twice")]
@@ -114,7 +114,7 @@ impl JwkSet {
     ///
     /// When the document is no JWK Set, or too large. One without any usable key is a JWK Set.
     pub fn parse(json: &[u8], alg: Option<Algorithm>) -> Result<JwkSet, JwkSetError> {
-        if json.len() > MAX_BYTES {
+        if json.len() > MAX_JWKS_BYTES {
             return Err(JwkSetError::TooLarge);
         }
         // RFC 7517 §4: duplicate members are refused; serde_json by itself would take the last.

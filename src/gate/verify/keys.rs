@@ -200,6 +200,13 @@ impl VerifyingKey {
         self
     }
 
+    /// Requires what is given of issuer and audience, exactly.
+    #[must_use]
+    pub fn requiring(self, issuer: Option<&str>, audience: Option<&str>) -> VerifyingKey {
+        let key = issuer.into_iter().fold(self, VerifyingKey::with_issuer);
+        audience.into_iter().fold(key, VerifyingKey::with_audience)
+    }
+
     /// The name that tokens give it.
     pub fn kid(&self) -> &str {
         &self.kid

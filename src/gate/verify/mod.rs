@@ -18,10 +18,11 @@ use quick_cache::sync::Cache;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::{Claims, TimeRules, UidCase};
-pub use jwks::{JwkProblem, JwkSet, JwkSetError, SkippedJwk};
+pub use jwks::{JwkProblem, JwkSet, JwkSetError, MAX_JWKS_BYTES, SkippedJwk};
 pub use jws::MAX_TOKEN_BYTES;
 use jws::{Header, Jws};
 pub use keys::{KeyError, Profile, VerifyingKey};
+pub use twilio::MAX_TWILIO_TTL;
 
 /// Bytes that the verified tokens of one app may take, by default.
 const CACHE_BYTES: u64 = 32 << 20;
@@ -238,7 +239,7 @@ impl Verifier {
             }
             // Its header is that of every key's tokens, and so tells nothing about the key.
             Profile::Twilio => {
-                (twilio::claims(payload)?, TimeRules { max_ttl: self.time.max_ttl.min(twilio::MAX_TTL), ..self.time })
+                (twilio::claims(payload)?, TimeRules { max_ttl: self.time.max_ttl.min(MAX_TWILIO_TTL), ..self.time })
             }
         };
         claims.fold_uid(self.uid_case)?;

@@ -13,8 +13,8 @@ use super::VerifyError;
 use super::claims::{Claims, MAX_TIME, NumericDate, id};
 use super::json::{self, Names, Text, Unread};
 
-/// The longest lifetime that Twilio allows, and that its libraries do not check.
-pub(super) const MAX_TTL: Duration = Duration::from_secs(86_400);
+/// The longest lifetime of a Twilio access token, which Twilio's libraries do not check.
+pub const MAX_TWILIO_TTL: Duration = Duration::from_secs(86_400);
 
 /// Returns the `iss` of a payload of which nothing is believed yet: to look up the one key that can verify it, and for
 /// nothing else.
@@ -123,7 +123,9 @@ impl<'de> Deserialize<'de> for Grants<'de> {
                     names.take(&name)?;
                     match &*name.0 {
                         "identity" => identity = Some(map.next_value::<Text<'de>>()?.0),
-                        _ => drop(map.next_value::<Unread>()?),
+                        _ => {
+                            map.next_value::<Unread>()?;
+                        }
                     }
                 }
                 Ok(Grants(identity))
