@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no public interface")]
 
 pub mod client;
+pub mod issuer;
 pub mod nats_server;
 pub mod origin;
 pub mod postgres_server;
