@@ -58,9 +58,13 @@ impl GateModule {
     fn decide(&mut self, request: &mut RequestHeader) -> Result<()> {
         let now = Now { wall: std::time::SystemTime::now(), monotonic: Instant::now() };
         match self.shared.gate.load().admit(request, &self.shared.restrictions, now) {
-            Ok(Decision::Forward(admission)) => self.admission = Some(admission),
+            Ok(Decision::Forward(admission)) => {
+                self.shared.unknown_kids.note(&admission.trace, admission.observed);
+                self.admission = Some(admission);
+            }
             Ok(Decision::Options) => {}
             Err(refusal) => {
+                self.shared.unknown_kids.note(&refusal.trace, Some(refusal.denial));
                 self.denial = Some(refusal.denial);
                 return Error::e_explain(ErrorType::HTTPStatus(refusal.denial.status()), refusal.denial.reason());
             }

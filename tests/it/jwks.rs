@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
+use crate::support::certificates::certificates;
 use crate::support::client::{Response, get};
 use crate::support::issuer::{Issuer, SigningKey};
 use crate::support::origin::Origin;
@@ -108,6 +110,31 @@ fn keys_rotate_without_a_failed_request_and_a_removed_key_is_dead() {
 }
 
 #[test]
+fn over_tls_an_issuer_is_believed_with_a_certificate_of_a_known_authority_only() {
+    let dir = tempfile::TempDir::new().expect("a folder");
+    let [ca, cert, tls_key] = certificates(dir.path());
+    let key = SigningKey::new("k");
+    let (storage, set) = (storage(), Issuer::start(&[key.jwk()]));
+    // What speaks TLS for the issuer is another gate, which asks nobody for a token.
+    let tls = format!("[media]\ntls_cert_file = \"{}\"\ntls_key_file = \"{}\"", cert.display(), tls_key.display());
+    let front = Mediagate::serve(set.address(), |config| {
+        config.replace("[media]", &tls).replace("id = \"demo\"", "id = \"demo\"\naccess = \"off\"")
+    });
+    let gate = |env: &[(&str, &Path)]| {
+        let key = format!("[[apps.keys]]\njwks_url = \"https://{}/demo/jwks.json\"\n\n[storage.main]", front.media);
+        Mediagate::serve_with(storage.address, env, |config| config.replace("[storage.main]", &key))
+    };
+    let trusting = gate(&[("SSL_CERT_FILE", &ca)]);
+    until_ready(&trusting);
+    assert_eq!(ask(&trusting, &key.sign(&claims("alice"))).status, 200);
+    let stranger = gate(&[]);
+    eventually("it does not believe", || fetches(&stranger, "unreachable") > 0.0);
+    assert_eq!(get(stranger.metrics, "/readyz").status, 503);
+    assert_eq!(ask(&stranger, &key.sign(&claims("alice"))).status, 401);
+    assert!(stranger.log().to_lowercase().contains("certificate"), "{}", stranger.log());
+}
+
+#[test]
 fn a_storm_of_unknown_keys_is_refused_at_once_and_brings_about_a_fetch_or_two() {
     let key = SigningKey::new("k");
     let (storage, issuer) = (storage(), Issuer::start(&[key.jwk()]));
@@ -157,7 +184,7 @@ fn an_issuer_that_is_down_or_hostile_changes_nothing_and_delays_nobody() {
     let html = "<!doctype html><title>Sign in</title>";
     issuer.says(format!("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {}\r\n\r\n{html}", html.len()));
     holds_on("HTML", "malformed");
-    issuer.says(format!("HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n{{\"keys\":[],\"keys\":"));
+    issuer.says("HTTP/1.1 200 OK\r\nContent-Length: 18\r\n\r\n{\"keys\":[],\"keys\":");
     holds_on("JSON that breaks off", "malformed");
     issuer.does(|stream| {
         // Without an end, as fast as it is taken.

@@ -66,6 +66,8 @@ pub struct Claims<'a> {
     pub(super) exp: Duration,
     pub(super) nbf: Option<Duration>,
     pub(super) iat: Option<Duration>,
+    /// When a Twilio token says that it was minted, beside the claims for that.
+    pub(super) minted: Option<Duration>,
     pub(crate) paths: Option<Vec<PathScope>>,
 }
 
@@ -86,6 +88,7 @@ impl<'a> Claims<'a> {
             exp: self.exp,
             nbf: self.nbf,
             iat: self.iat,
+            minted: self.minted,
             paths: self.paths,
         }
     }
@@ -123,14 +126,14 @@ impl<'a> Claims<'a> {
     /// The token is in its time, and its time is not longer than allowed. `now` is since the UNIX epoch.
     pub(super) fn check_time(&self, now: Duration, rules: TimeRules) -> Result<(), VerifyError> {
         let ahead = now.saturating_add(rules.leeway);
-        if self.iat.is_some_and(|iat| iat > ahead) {
+        if [self.iat, self.minted].into_iter().flatten().any(|issued| issued > ahead) {
             return Err(VerifyError::IssuedInFuture);
         }
         if self.nbf.is_some_and(|nbf| nbf > ahead) {
             return Err(VerifyError::NotYetValid);
         }
         // A token that does not say when it begins has begun now.
-        let begin = self.iat.or(self.nbf).unwrap_or(now);
+        let begin = self.iat.or(self.nbf).or(self.minted).unwrap_or(now);
         if self.exp.saturating_sub(begin) > rules.max_ttl {
             return Err(VerifyError::LivesTooLong);
         }
@@ -146,9 +149,10 @@ impl<'a> Claims<'a> {
         &self.sub
     }
 
-    /// When it was issued, in whole UNIX seconds, as far as it says.
+    /// When it was issued, in whole UNIX seconds, as far as it says; where it says several times, the earliest.
     pub fn issued_at(&self) -> Option<u64> {
-        self.iat.or(self.nbf).map(|at| at.as_secs())
+        let times = [self.iat.or(self.nbf), self.minted];
+        times.into_iter().flatten().min().map(|at| at.as_secs())
     }
 
     /// Bytes that remembering this takes, roughly.
@@ -241,7 +245,7 @@ impl<'de> Deserialize<'de> for Claims<'de> {
                 }
                 let sub = sub.ok_or_else(|| de::Error::missing_field("sub"))?;
                 let exp = exp.ok_or_else(|| de::Error::missing_field("exp"))?;
-                Ok(Claims { sub, uid, sid, jti, app, iss, aud, exp, nbf, iat, paths })
+                Ok(Claims { sub, uid, sid, jti, app, iss, aud, exp, nbf, iat, minted: None, paths })
             }
         }
 

@@ -28,12 +28,12 @@ pub(super) fn claims(payload: &[u8]) -> Result<Claims<'_>, VerifyError> {
     let Members { iss, jti, identity, exp, nbf, iat } = json::read(payload).ok_or(VerifyError::Malformed)?;
     let sub = identity.ok_or(VerifyError::Malformed)?;
     let minted = jti.as_deref().and_then(|jti| minted_at(jti, &iss));
-    // Whatever was begun earlier is the older token: a flush of what was issued until then takes it, too.
-    let Some(begin) = [iat, nbf, minted].into_iter().flatten().min() else {
+    if iat.or(nbf).or(minted).is_none() {
+        // A flush could not tell whether it is one of those.
         return Err(VerifyError::Malformed);
-    };
-    let (iss, iat) = (Some(iss), Some(begin));
-    Ok(Claims { sub, uid: None, sid: None, jti, app: None, iss, aud: None, exp, nbf, iat, paths: None })
+    }
+    let iss = Some(iss);
+    Ok(Claims { sub, uid: None, sid: None, jti, app: None, iss, aud: None, exp, nbf, iat, minted, paths: None })
 }
 
 /// The time at the end of a `jti`: `<key sid>-<UNIX seconds>`, in decimal digits without a zero before them.

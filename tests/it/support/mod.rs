@@ -2,6 +2,7 @@
 
 #![allow(unreachable_pub, reason = "a test binary has no public interface")]
 
+pub mod certificates;
 pub mod client;
 pub mod issuer;
 pub mod nats_server;

@@ -18,7 +18,7 @@ fn read(jwks: &[Value], alg: Option<Algorithm>) -> Vec<Result<(String, Algorithm
 }
 
 fn check(jwk: Value, alg: Option<Algorithm>, expected: Result<Algorithm, JwkProblem>) {
-    let found = read(&[jwk.clone()], alg);
+    let found = read(std::slice::from_ref(&jwk), alg);
     assert_eq!(found, [expected.map(|alg| ("k1".to_owned(), alg))], "{jwk} for {alg:?}");
 }
 
@@ -164,7 +164,7 @@ fn weak_and_malformed_keys_are_passed_over() {
     let malformed = |alg: Algorithm, name: &str, value: Value| {
         check(with(jwk(alg), name, value), Some(alg), Err(JwkProblem::Malformed));
     };
-    let n = |bytes: usize| json!(fixture::b64([&[0xc5_u8].as_slice(), vec![0x6b; bytes - 1].as_slice()].concat()));
+    let n = |bytes: usize| json!(fixture::b64([[0xc5_u8].as_slice(), vec![0x6b; bytes - 1].as_slice()].concat()));
     // 1024 and 2040 bits, more than 8192, an even one, a zero before it, nothing.
     for n in
         [n(128), n(255), n(1025), json!(fixture::b64([0xc4; 256])), json!(format!("AA{}", "x".repeat(342))), json!("")]
