@@ -2,7 +2,8 @@
 # Installs what is missing for one purpose, and nothing when nothing is missing.
 #
 #   scripts/install-deps.sh build   a C compiler and cmake (Pingora's zlib is built with it)
-#   scripts/install-deps.sh test    the same, the servers that tests start, and .venv with pinned Python packages
+#   scripts/install-deps.sh test    the same, the servers that tests start, and pinned packages for Python (.venv) and
+#                                   Node (tests/servers/node_modules)
 #   scripts/install-deps.sh fuzz    the same as build, a C++ compiler and cargo-fuzz
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -55,7 +56,7 @@ need_servers() {
   apt_install "${missing[@]}"
 }
 
-# The presigning oracle, and a NATS server newer than Debian's. The stamp is what the environment was made from, so an
+# The presigning oracle, a NATS server newer than Debian's, and Twilio's library. The stamp is what the environment was made from, so an
 # edited pin makes it anew.
 need_python() {
   local pins=(tests/oracle/requirements.txt tests/servers/requirements.txt) stamp=.venv/requirements.txt
@@ -63,7 +64,7 @@ need_python() {
   have python3 || apt_install python3 python3-venv
   # Debian ships `venv` without the pip that it would put inside.
   python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
-  say "making .venv for the presigning oracle and the NATS server"
+  say "making .venv for the presigning oracle, the NATS server and Twilio's library"
   rm -rf .venv
   python3 -m venv .venv || die "python3 -m venv failed. Install your system's python3-venv package, then run this again."
   local file
@@ -72,6 +73,21 @@ need_python() {
       die "pip could not install $file. Check the network (or point pip at your package index), then run this again."
   done
   cat "${pins[@]}" >"$stamp"
+}
+
+# Twilio's library again: the one for Node writes other claims than the one for Python. The stamp is as above.
+need_node() {
+  local lock=tests/servers/package-lock.json stamp=tests/servers/node_modules/.installed
+  if cmp -s "$lock" "$stamp" && have node; then return; fi
+  local missing=()
+  have node || missing+=(nodejs)
+  have npm || missing+=(npm)
+  if [ ${#missing[@]} -gt 0 ]; then apt_install "${missing[@]}"; fi
+  say "installing Twilio's library for Node"
+  # Exactly what is locked, and nobody's install scripts.
+  npm ci --prefix tests/servers --ignore-scripts --no-audit --no-fund --silent >&2 ||
+    die "npm could not install $lock. Check the network (or point npm at your registry), then run this again."
+  cp "$lock" "$stamp"
 }
 
 need_fuzzer() {
@@ -94,6 +110,7 @@ test)
   need_build_tools
   need_servers
   need_python
+  need_node
   ;;
 fuzz)
   need_rust

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | none | [`gate`], [`restrictions`]: the decision, without I/O, clock or runtime |
 //! | `proxy` | [`proxy`], [`feed`], [`metrics`], [`access_log`]: the Pingora filter |
-//! | `server` (default) | [`config`], [`store`], [`control`], [`serve`], [`dev`], [`cli`]: the `mediagate` binary |
+//! | `server` (default) | [`config`], [`store`], [`jwks`], [`control`], [`serve`], [`dev`], [`cli`]: the `mediagate` binary |
 //!
 //! # In a proxy of your own
 //!
@@ -76,6 +76,8 @@ pub mod secret;
 
 #[cfg(feature = "proxy")]
 pub mod feed;
+#[cfg(feature = "server")]
+pub mod jwks;
 #[cfg(feature = "server")]
 pub mod relay;
 #[cfg(feature = "server")]

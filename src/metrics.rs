@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 use crate::gate::Gate;
@@ -62,6 +63,12 @@ pub struct Metrics {
     pub feed_events: IntCounterVec,
     /// `mediagate_presigned_urls_total`: handed out, to clients and in batches.
     pub presigned_urls: IntCounter,
+    /// `mediagate_jwks_fetches_total{app,result}`.
+    pub jwks_fetches: IntCounterVec,
+    /// `mediagate_jwks_keys{app,state}`: keys of JWK Sets that are held, and those that are passed over, by why.
+    pub jwks_keys: IntGaugeVec,
+    /// `mediagate_jwks_age_seconds{app}`.
+    pub jwks_age: GaugeVec,
     /// `mediagate_log_lines_dropped_total`: access log lines that nobody took in time.
     pub log_lines_dropped: IntCounter,
     restrictions: IntGaugeVec,
@@ -114,6 +121,12 @@ impl Metrics {
         )
         .expect(valid);
         registry.register(Box::new(feed_age.clone())).expect(valid);
+        let jwks_age = Opts::new(
+            "mediagate_jwks_age_seconds",
+            "Seconds since the app's JWK Sets were had, of the oldest; -1 while one is missing.",
+        );
+        let jwks_age = GaugeVec::new(jwks_age, &["app"]).expect(valid);
+        registry.register(Box::new(jwks_age.clone())).expect(valid);
         let requests =
             counters("mediagate_requests_total", "Requests by what became of them and why.", &["outcome", "reason"]);
         Metrics {
@@ -142,6 +155,17 @@ impl Metrics {
                 &["event"],
             ),
             presigned_urls: counter("mediagate_presigned_urls_total", "Presigned URLs that were handed out."),
+            jwks_fetches: counters(
+                "mediagate_jwks_fetches_total",
+                "Attempts to have a JWK Set, by app and what came of them.",
+                &["app", "result"],
+            ),
+            jwks_keys: gauges(
+                "mediagate_jwks_keys",
+                "Keys of JWK Sets: held, or passed over and why.",
+                &["app", "state"],
+            ),
+            jwks_age,
             log_lines_dropped: counter(
                 "mediagate_log_lines_dropped_total",
                 "Access log lines dropped because standard error took them too slowly.",

@@ -13,6 +13,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 
 use crate::gate::Endpoint;
+use crate::jwks::KeySets;
 use crate::proxy::Shared;
 use crate::store::Store;
 
@@ -23,6 +24,8 @@ pub struct Process {
     pub shared: Shared,
     /// Whether it serves files.
     pub is_edge: bool,
+    /// Where keys come from that are not configured; `None` where no token is verified.
+    pub key_sets: Option<Arc<KeySets>>,
     /// The store, with the control plane.
     pub store: Option<Store>,
 }
@@ -47,12 +50,15 @@ pub async fn serve(
 
 async fn metrics(State(process): State<Process>) -> impl IntoResponse {
     let shared = &process.shared;
+    if let Some(key_sets) = &process.key_sets {
+        key_sets.observe(&shared.metrics, Instant::now());
+    }
     let text = shared.metrics.render(&shared.gate.load(), &shared.restrictions, Instant::now());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
-/// Ready once a process can do all that it is there for: an edge has fresh restrictions and an address of every storage,
-/// a control node its store.
+/// Ready once a process can do all that it is there for: an edge has fresh restrictions, every JWK Set and an address of
+/// every storage, a control node its store.
 async fn ready(State(process): State<Process>) -> (StatusCode, String) {
     let not_ready = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
     if let Some(store) = &process.store
@@ -65,6 +71,9 @@ async fn ready(State(process): State<Process>) -> (StatusCode, String) {
     let gate = shared.gate.load();
     if process.is_edge && !gate.freshness().holds(&shared.restrictions, Instant::now()) {
         return not_ready("the restrictions are not fresh\n".into());
+    }
+    if let Some((app, source)) = process.key_sets.as_ref().and_then(|key_sets| key_sets.missing()) {
+        return not_ready(format!("the keys of app `{app}` were never had: {source}\n"));
     }
     let unknown = |endpoint: &&Arc<Endpoint>| shared.origins.address(endpoint).is_none();
     match gate.endpoints().iter().find(unknown) {

@@ -18,6 +18,7 @@ use crate::access_log::AccessLog;
 use crate::config::{self, Config, FeedSource};
 use crate::control::nodes::Nodes;
 use crate::control::{self, ControlOptions, ControlState, Issuers};
+use crate::jwks::{KeySets, Times};
 use crate::proxy::{MediaServer, Shared, Tls};
 use crate::relay::step_down;
 use crate::restrictions::RestrictionSet;
@@ -44,6 +45,7 @@ pub struct Gateway {
     holder: String,
     store: Option<Store>,
     issuers: Arc<ArcSwap<Issuers>>,
+    key_sets: Option<Arc<KeySets>>,
     resync: watch::Sender<u64>,
     shutdown: watch::Sender<bool>,
     media_task: JoinHandle<std::io::Result<()>>,
@@ -76,9 +78,12 @@ impl Gateway {
             gate: Arc::new(ArcSwap::from_pointee(config.gate)),
             restrictions,
             origins: Arc::new(proxy::Origins::default()),
+            unknown_kids: Arc::default(),
             metrics: Arc::new(metrics::Metrics::new()),
             access_log: config.media.is_some().then(|| Arc::new(AccessLog::stderr())),
         };
+        // Where nothing is served, no token is verified.
+        let key_sets = config.media.is_some().then(|| KeySets::start(shared.clone(), config.keys, Times::default()));
         let (shutdown, down) = watch::channel(false);
         let (resync, resyncs) = watch::channel(0);
         let (mut feed_tasks, mut other_tasks) = (Vec::new(), Vec::new());
@@ -148,8 +153,8 @@ impl Gateway {
             Some(address) => {
                 let listener = listen(address, "metrics.listen")?;
                 let address = listener.local_addr()?;
-                let process =
-                    operations::Process { shared: shared.clone(), is_edge: media.is_some(), store: store.clone() };
+                let (shared, key_sets, store) = (shared.clone(), key_sets.clone(), store.clone());
+                let process = operations::Process { shared, is_edge: media.is_some(), key_sets, store };
                 other_tasks.push(tokio::spawn(operations::serve(listener, process, is_down(down.clone()))));
                 Some(address)
             }
@@ -177,6 +182,7 @@ impl Gateway {
             holder,
             store,
             issuers,
+            key_sets,
             resync,
             shutdown,
             media_task,
@@ -230,7 +236,10 @@ impl Gateway {
                 log::error!("not reloaded: uid_case of an app has changed, which needs a restart of every process");
             }
             Ok(config) if config.example_secrets.is_empty() => {
-                self.shared.gate.store(Arc::new(config.gate));
+                match &self.key_sets {
+                    Some(key_sets) => key_sets.replace(config.keys),
+                    None => self.shared.gate.store(Arc::new(config.gate)),
+                }
                 self.issuers.store(Arc::new(Issuers::new(&config.apps)));
                 // Uids may compare otherwise now.
                 self.resync.send_modify(|times| *times += 1);
@@ -267,6 +276,7 @@ impl Gateway {
             }
         }
         self.feed_tasks.iter().for_each(JoinHandle::abort);
+        self.key_sets.iter().for_each(|key_sets| key_sets.stop());
         if let Some(store) = &self.store
             && let Err(error) = step_down(store, &self.holder).await
         {
@@ -281,6 +291,7 @@ impl Drop for Gateway {
         self.media_task.abort();
         self.other_tasks.iter().for_each(JoinHandle::abort);
         self.feed_tasks.iter().for_each(JoinHandle::abort);
+        self.key_sets.iter().for_each(|key_sets| key_sets.stop());
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod inspect;
 mod mint;
+mod twilio;
 
 use std::io::Write;
 use std::process::ExitCode;

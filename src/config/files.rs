@@ -1,9 +1,11 @@
 //! Files that a configuration names: secrets, public keys, certificates.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -23,17 +25,23 @@ const EXAMPLE: &[u8] = b"mediagate-example-";
 /// Reads files below the folder of the configuration.
 pub(super) struct Files<'a> {
     folder: &'a Path,
+    documents: RefCell<HashMap<PathBuf, Arc<[u8]>>>,
     examples: RefCell<Vec<PathBuf>>,
 }
 
 impl<'a> Files<'a> {
     pub(super) fn new(folder: &'a Path) -> Files<'a> {
-        Files { folder, examples: RefCell::default() }
+        Files { folder, documents: RefCell::default(), examples: RefCell::default() }
     }
 
     /// The files whose secret is published, each once.
     pub(super) fn into_examples(self) -> Vec<PathBuf> {
         self.examples.into_inner()
+    }
+
+    /// What [`Files::document`] has read.
+    pub(super) fn documents(&self) -> HashMap<PathBuf, Arc<[u8]>> {
+        self.documents.borrow().clone()
     }
 
     /// The path that `name` stands for.
@@ -84,6 +92,13 @@ impl<'a> Files<'a> {
         self.read(name, MAX_PEM_BYTES)
     }
 
+    /// The content of a file that is public and may change; kept beside its path.
+    pub(super) fn document(&self, name: &Text<'_>, most: u64) -> Option<Arc<[u8]>> {
+        let content: Arc<[u8]> = self.read(name, most)?.into();
+        self.documents.borrow_mut().insert(self.path(name.value), Arc::clone(&content));
+        Some(content)
+    }
+
     /// The path of a certificate chain in PEM.
     pub(super) fn certificates(&self, name: &Text<'_>) -> Option<PathBuf> {
         let pem = Secret::new(self.read(name, MAX_PEM_BYTES)?);
@@ -126,7 +141,12 @@ pub(crate) fn read_pem(path: &Path) -> io::Result<Secret> {
     Ok(Secret::new(read(path, MAX_PEM_BYTES)?))
 }
 
-fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// Returns the content of the plain file at `path`.
+///
+/// # Errors
+///
+/// As the operating system says; also when it is not a plain file, or has more than `most` bytes.
+pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let metadata = std::fs::metadata(path)?;
     // A pipe would wait for its writer, a device may have no end.
     if !metadata.is_file() {

@@ -8,6 +8,7 @@ mod control;
 mod error;
 mod feed;
 pub(crate) mod files;
+mod keys;
 mod listeners;
 mod presigned;
 mod spelling;
@@ -23,14 +24,16 @@ use std::path::{Path, PathBuf};
 
 use toml::de::DeTable;
 
-pub use apps::{AppSummary, KeySummary, MAX_TOKEN_TTL};
+pub use apps::{AppSummary, MAX_TOKEN_TTL};
 pub use control::Control;
 pub use error::{ConfigError, ConfigErrors};
 pub use feed::FeedSource;
+pub use keys::KeySummary;
 pub use listeners::{Media, TlsFiles};
 
 use crate::control::{ApiKey, ApiScope};
 use crate::gate::{Gate, GateOptions};
+use crate::jwks::KeyPlan;
 use files::Files;
 use tree::{LATER, Report, Section, Value};
 
@@ -53,8 +56,10 @@ pub struct Config {
     pub feed: FeedSource,
     /// The address of the metrics; none: no such listener.
     pub metrics: Option<SocketAddr>,
-    /// The decision, with the keys and storages of every app.
+    /// The decision, with the keys and storages of every app; those of a JWK Set as far as it is a file.
     pub gate: Gate,
+    /// What the decision is made from again when JWK Sets change.
+    pub keys: KeyPlan,
     /// What commands need to know of each app, in the order of the file.
     pub apps: Vec<AppSummary>,
     /// Files whose secret is published with the gateway: to be tried with, never to be served with.
@@ -174,8 +179,10 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
         Some(section) => Some(section?.options),
         None => None,
     };
-    let gate = Gate::new(GateOptions { apps: apps?, hosts, freshness, cors, api_keys, presigned });
-    let gate = gate.map_err(|error| root.place_of("apps").wrong(error.to_string())).ok()?;
+    let options = GateOptions { apps: apps?, hosts, freshness, cors, api_keys, presigned };
+    let sets = summaries.iter().flat_map(|app| &app.key_sets).cloned().collect();
+    let keys = KeyPlan { options, sets, files: files.documents() };
+    let gate = keys.gate().map_err(|error| root.place_of("apps").wrong(error.to_string())).ok()?;
     let mut control = match control {
         Some(section) => Some(section?.control),
         None => None,
@@ -187,7 +194,17 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
         Some(address) => Some(address?),
         None => None,
     };
-    Some(Config { name: name?, media, control, feed, metrics, gate, apps: summaries, example_secrets: Vec::new() })
+    Some(Config {
+        name: name?,
+        media,
+        control,
+        feed,
+        metrics,
+        gate,
+        keys,
+        apps: summaries,
+        example_secrets: Vec::new(),
+    })
 }
 
 /// What a process does.

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::control::ApiScope;
-use crate::gate::{Freshness, UidCase, WhenStale};
+use crate::gate::{Algorithm, Freshness, Profile, UidCase, WhenStale};
+use crate::jwks::{KeySetOptions, KeySetSource};
 use crate::store::Location;
 
 /// In every secret, and in every place where somebody may put one.
@@ -21,6 +22,10 @@ const P256: &str = "-----BEGIN PUBLIC KEY-----\n\
     MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEf83OJ3D2xF1Bg8vub9tLe1gHMzV7\n\
     6e8Tus9uPHvRVEXH8UTNG72bfocs3+257rn0s2ldbqkLJK2KRiMohYjlrQ==\n\
     -----END PUBLIC KEY-----\n";
+
+/// The key of RFC 8037 A.2.
+const JWKS: &str =
+    r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"ed","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
 
 /// Eighteen lines without a mistake; line numbers below count from here.
 const SOUND: &str = r#"[media]
@@ -62,6 +67,9 @@ fn folder() -> TempDir {
     write("large.key", &MARKER.repeat(400));
     write("example.key", "mediagate-example-do-not-serve-0123456789abcdef");
     write("p256.pem", P256);
+    write("jwks.json", JWKS);
+    write("oct.json", r#"{"keys":[{"kty":"oct","kid":"k1","k":"TUFSS0VSLTVmMmI5YzBk"}]}"#);
+    write("none.json", r#"{"keys":[]}"#);
     write("private.pem", &format!("-----BEGIN PRIVATE KEY-----\n{MARKER}\n-----END PRIVATE KEY-----\n"));
     write("tls-key.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
     write("tls-cert.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
@@ -101,6 +109,40 @@ fn file_of(store: &Location) -> PathBuf {
         Location::Sqlite(file) => file.clone(),
         other => panic!("{other}"),
     }
+}
+
+/// [`SOUND`] with other lines for its one key.
+fn with_key(key: &str) -> String {
+    let (before, rest) = SOUND.split_once("kid =").unwrap();
+    let (_, after) = rest.split_once("[storage.main]").unwrap();
+    format!("{before}{key}\n[storage.main]{after}")
+}
+
+#[test]
+fn a_key_may_be_a_jwk_set_or_twilios() {
+    let folder = folder();
+    let key_sets = |key: &str| {
+        let config = parse_in(&folder, &with_key(key)).unwrap_or_else(|errors| panic!("{errors}"));
+        (config.keys.sets, config.apps.into_iter().next().unwrap().keys)
+    };
+    let url = "https://login.example/keys?tenant=1";
+    let (sets, keys) = key_sets(&format!("jwks_url = \"{url}\""));
+    let source = KeySetSource::url(url).unwrap();
+    let (app, refresh) = ("acme".to_owned(), Duration::from_secs(300));
+    let plain = KeySetOptions { app, source, alg: None, issuer: None, audience: None, refresh };
+    assert_eq!((sets.as_slice(), keys.len()), ([plain.clone()].as_slice(), 0));
+    assert_eq!(sets[0].source.to_string(), "https://login.example/keys", "a query may hold a secret");
+    let more = "alg = \"PS256\"\nissuer = \"i\"\naudience = \"a\"\njwks_refresh_secs = 60\nprofile = \"fat\"";
+    let (sets, _) = key_sets(&format!("jwks_url = \"{url}\"\n{more}"));
+    let (issuer, audience) = (Some("i".to_owned()), Some("a".to_owned()));
+    let refresh = Duration::from_secs(60);
+    assert_eq!(sets, [KeySetOptions { alg: Some(Algorithm::PS256), issuer, audience, refresh, ..plain }]);
+    let (sets, _) = key_sets("jwks_file = \"jwks.json\"");
+    assert_eq!(sets[0].source, KeySetSource::File(folder.path().join("jwks.json")));
+
+    let (sets, keys) = key_sets("kid = \"SK1\"\nalg = \"HS512\"\nprofile = \"twilio\"\nsecret_file = \"k1.key\"");
+    assert!(sets.is_empty());
+    assert_eq!((keys[0].kid.as_str(), keys[0].alg, keys[0].profile), ("SK1", Algorithm::HS512, Profile::Twilio));
 }
 
 #[test]

@@ -176,12 +176,11 @@ pub(super) struct Section<'a> {
     pub(super) place: Place<'a>,
     table: &'a DeTable<'a>,
     known: Vec<&'static str>,
-    later: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
     fn new(place: Place<'a>, table: &'a DeTable<'a>) -> Section<'a> {
-        Section { place, table, known: Vec::new(), later: Vec::new() }
+        Section { place, table, known: Vec::new() }
     }
 
     pub(super) fn root(report: &'a Report, table: &'a DeTable<'a>) -> Section<'a> {
@@ -246,11 +245,10 @@ impl<'a> Section<'a> {
         items.into_iter().filter_map(Value::section).collect()
     }
 
-    /// Refuses keys that belong to a later version, and returns whether one is there.
-    pub(super) fn refuse_later(&mut self, keys: &[&'static str]) -> bool {
-        self.later.extend(keys);
-        let found = keys.iter().filter_map(|key| self.find(key));
-        found.map(|value| value.wrong(LATER)).count() > 0
+    /// Whether `key` is there, for a message better than that it is unknown.
+    pub(super) fn has(&mut self, key: &'static str) -> bool {
+        self.known.push(key);
+        self.find(key).is_some()
     }
 
     /// Every key and value, for a section whose keys are names that the operator chose.
@@ -268,7 +266,7 @@ impl<'a> Section<'a> {
     pub(super) fn finish(&self) {
         for (key, _) in self.table.iter() {
             let key = key.get_ref().as_ref();
-            if self.known.contains(&key) || self.later.contains(&key) {
+            if self.known.contains(&key) {
                 continue;
             }
             let allowed = self.known.join(", ");

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::error::ApiError;
 use crate::config::AppSummary;
+use crate::gate::Profile;
 
 /// What FATs are signed with, by app.
 #[derive(Debug, Default)]
@@ -17,7 +18,8 @@ impl Issuers {
     /// Takes of each app the first key that tokens can be signed with.
     pub fn new(apps: &[AppSummary]) -> Issuers {
         let issuer = |app: &AppSummary| {
-            let (key, secret) = app.keys.iter().find_map(|key| Some((key, key.secret.as_ref()?)))?;
+            let fats = app.keys.iter().filter(|key| key.profile == Profile::Fat);
+            let (key, secret) = fats.into_iter().find_map(|key| Some((key, key.secret.as_ref()?)))?;
             let mut header = Header::new(key.alg.name().parse().ok()?);
             header.kid = Some(key.kid.clone());
             Some(Issuer {

@@ -11,6 +11,7 @@ mod extract;
 pub mod forward;
 mod handout;
 mod head;
+mod key_sets;
 mod object_key;
 mod presigned;
 mod resolve;
@@ -34,6 +35,7 @@ pub use extract::{
 };
 pub use handout::{PresignError, PresignFor};
 pub use head::{HeadCheck, Progress};
+pub use key_sets::{KeySet, TakenKid};
 pub use object_key::{MAX_KEY_BYTES, ObjectPath, PathError, PathScope};
 pub use presigned::{MAX_PRESIGNED_TTL, Presigned, PresignedBase, PresignedKey, PresignedOptions, PresignedTarget};
 pub use resolve::{
@@ -42,12 +44,14 @@ pub use resolve::{
 };
 pub use switch::StepDown;
 pub use verify::{
-    Algorithm, CacheStats, Claims, KeyError, MAX_TOKEN_BYTES, TimeRules, UidCase, UnknownAlgorithm, VerifyError,
-    VerifyingKey, unverified_payload,
+    Algorithm, CacheStats, Claims, JwkProblem, JwkSet, JwkSetError, KeyError, MAX_JWKS_BYTES, MAX_TOKEN_BYTES,
+    MAX_TWILIO_TTL, Profile, SkippedJwk, TimeRules, UidCase, UnknownAlgorithm, VerifyError, VerifyingKey,
+    unverified_payload,
 };
 
 use crate::restrictions::RestrictionSet;
 use extract::{Credential, Shown};
+use key_sets::exclusive_keys;
 use presigned::Presigner;
 use verify::{Exclusive, Scratch, Verified, Verifier};
 
@@ -78,7 +82,7 @@ impl Access {
 }
 
 /// One app: its keys, its rules, its storage.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct AppOptions {
     /// The first segment of its URLs.
     pub id: String,
@@ -99,7 +103,7 @@ pub struct AppOptions {
 }
 
 /// Everything that decisions are made from.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct GateOptions {
     /// The apps, each with an id of its own.
     pub apps: Vec<AppOptions>,
@@ -133,6 +137,9 @@ pub enum GateError {
         /// The key's name.
         kid: String,
     },
+    /// A key for Twilio tokens that two apps have: its tokens do not say for which of them they are.
+    #[error("two apps have the secret of `{0}`, and Twilio tokens do not say which app they are for")]
+    SharedTwilioKey(String),
     /// An app that asks for tokens and could not verify any.
     #[error("app `{0}` asks for tokens and has no key to verify them with")]
     NoKeys(String),
@@ -196,6 +203,11 @@ impl Gate {
     ///
     /// Whatever [`GateError`] names.
     pub fn new(options: GateOptions) -> Result<Gate, GateError> {
+        Gate::build(options, |_| false)
+    }
+
+    /// The same, where `has_sets` says which apps have keys that come and go.
+    fn build(options: GateOptions, has_sets: impl Fn(&str) -> bool) -> Result<Gate, GateError> {
         let exclusive = exclusive_keys(&options.apps);
         let mut apps = HashMap::with_capacity(options.apps.len());
         for (app, exclusive) in options.apps.into_iter().zip(exclusive) {
@@ -203,7 +215,8 @@ impl Gate {
             if !is_app_id(&id) {
                 return Err(GateError::BadAppId(id));
             }
-            if keys.is_empty() && access != Access::Off {
+            let has_sets = has_sets(&id);
+            if keys.is_empty() && !has_sets && access != Access::Off {
                 return Err(GateError::NoKeys(id));
             }
             for (at, key) in keys.iter().enumerate() {
@@ -211,7 +224,14 @@ impl Gate {
                     return Err(GateError::DuplicateKid { app: id, kid: key.kid().to_owned() });
                 }
             }
+            let is_shared = |(key, exclusive): &(&VerifyingKey, &Exclusive)| {
+                key.profile() == Profile::Twilio && **exclusive == Exclusive::No
+            };
+            if let Some((key, _)) = keys.iter().zip(&exclusive).find(is_shared) {
+                return Err(GateError::SharedTwilioKey(key.kid().to_owned()));
+            }
             let verifier = Verifier::new(keys.into_iter().zip(exclusive).collect(), time, uid_case);
+            let verifier = if has_sets { verifier.requiring_kids() } else { verifier };
             let id: Arc<str> = id.into();
             let app = App { id: Arc::clone(&id), access, verifier, public_prefixes, tokenized_since, storage };
             if apps.insert(Arc::clone(&id), app).is_some() {
@@ -418,16 +438,6 @@ impl Judged<'_> {
 pub(crate) fn is_app_id(id: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     (1..=255).contains(&id.len()) && id.bytes().all(plain) && id != "." && id != ".."
-}
-
-/// For each key of each app, whether no other app has the same key.
-fn exclusive_keys(apps: &[AppOptions]) -> Vec<Vec<Exclusive>> {
-    let is_elsewhere = |at: usize, key: &VerifyingKey| {
-        let others = apps.iter().enumerate().filter(|(other, _)| *other != at);
-        others.flat_map(|(_, app)| &app.keys).any(|other| other.is_same_key(key))
-    };
-    let exclusive = |at, key| if is_elsewhere(at, key) { Exclusive::No } else { Exclusive::Yes };
-    apps.iter().enumerate().map(|(at, app)| app.keys.iter().map(|key| exclusive(at, key)).collect()).collect()
 }
 
 #[cfg(test)]

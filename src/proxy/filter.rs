@@ -104,6 +104,7 @@ impl MediaFilter {
         session.set_ignore_info_resp(true);
         match decision {
             Ok(Decision::Forward(admission)) => {
+                self.shared.unknown_kids.note(&admission.trace, admission.observed);
                 exchange.modified_before = admission.modified_before;
                 exchange.trace = admission.trace;
                 exchange.observed = admission.observed;
@@ -132,6 +133,7 @@ impl MediaFilter {
                 Ok(ANSWERED)
             }
             Err(refusal) => {
+                self.shared.unknown_kids.note(&refusal.trace, Some(refusal.denial));
                 exchange.trace = *refusal.trace;
                 self.refuse(session, exchange, refusal.denial).await?;
                 Ok(ANSWERED)

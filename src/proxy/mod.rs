@@ -12,6 +12,7 @@ mod origin;
 mod phases;
 mod respond;
 mod transfer;
+mod unknown_kids;
 
 pub use exchange::Exchange;
 pub use filter::MediaFilter;
@@ -20,6 +21,7 @@ pub use listen::{MediaServer, Tls, TlsError};
 pub use module::{GateModule, GateModuleBuilder};
 pub use origin::Origins;
 pub use phases::MediaProxy;
+pub use unknown_kids::UnknownKids;
 
 use std::sync::Arc;
 
@@ -39,6 +41,8 @@ pub struct Shared {
     pub restrictions: Arc<RestrictionSet>,
     /// Where the storages are.
     pub origins: Arc<Origins>,
+    /// Who is told of tokens whose key is not known.
+    pub unknown_kids: Arc<UnknownKids>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where lines go; `None`: nowhere.
@@ -52,6 +56,7 @@ impl Shared {
             gate: Arc::new(ArcSwap::from_pointee(gate)),
             restrictions,
             origins: Arc::default(),
+            unknown_kids: Arc::default(),
             metrics: Arc::default(),
             access_log: None,
         }

@@ -63,13 +63,17 @@ impl GateModule {
                 Denial::TokenMissing
             }
             Ok(Decision::Forward(admission)) => {
+                self.shared.unknown_kids.note(&admission.trace, admission.observed);
                 self.admission = Some(admission);
                 return take_off_tokens(request);
             }
             Ok(Decision::Options) => return take_off_tokens(request),
             // A module answers nothing by itself.
             Ok(Decision::HandOut(_)) => Denial::BadRequest(BadRequest::PresignedUnavailable),
-            Err(refusal) => refusal.denial,
+            Err(refusal) => {
+                self.shared.unknown_kids.note(&refusal.trace, Some(refusal.denial));
+                refusal.denial
+            }
         };
         self.denial = Some(denial);
         Error::e_explain(ErrorType::HTTPStatus(denial.status()), denial.reason())

@@ -3,6 +3,7 @@
 mod cuts;
 mod forwarding;
 mod hygiene;
+mod jwks;
 mod memory;
 mod nats;
 mod operations;
@@ -14,3 +15,4 @@ mod requests;
 mod signing;
 mod store;
 mod support;
+mod twilio;

@@ -11,8 +11,9 @@ use clap::Args;
 use serde_json::Value;
 
 use super::unix_seconds;
-use crate::config::Config;
-use crate::gate::{self, MAX_TOKEN_BYTES, Now, VerifyError};
+use crate::config::{AppSummary, Config};
+use crate::gate::{self, MAX_TOKEN_BYTES, Now, Profile, VerifyError};
+use crate::jwks::{KeySetOptions, KeySetSource};
 
 const EXAMPLES: &str = "\
 Exit status: 0 for a token that is accepted, or not verified; 1 for one that is refused.
@@ -52,6 +53,17 @@ impl InspectArgs {
             let shown = part.as_ref().map_or("not JSON in base64url".to_owned(), |part| format!("{part:#}"));
             writeln!(output, "{name}: {}", visible(&shown))?;
         }
+        let is_twilio = header.as_ref().is_some_and(|header| header["cty"] == "twilio-fpa;v=1");
+        let text = |pointer: &str| claims.as_ref().and_then(|claims| claims.pointer(pointer)?.as_str());
+        if is_twilio {
+            let shown = |pointer| visible(text(pointer).unwrap_or("none"));
+            writeln!(output, "profile: Twilio access token of the API key {}", shown("/iss"))?;
+            writeln!(output, "user: {} (grants.identity)", shown("/grants/identity"))?;
+            let minted = text("/jti").and_then(|jti| jti.rsplit_once('-')?.1.parse::<u64>().ok());
+            if let Some(minted) = minted {
+                writeln!(output, "minted: {} (by its jti)", human(minted as f64, unix_seconds(now)))?;
+            }
+        }
         for (name, meaning) in [("iat", "issued"), ("nbf", "good from"), ("exp", "expires")] {
             if let Some(time) = claims.as_ref().and_then(|claims| claims.get(name)?.as_f64()) {
                 writeln!(output, "{meaning}: {}", human(time, unix_seconds(now)))?;
@@ -59,7 +71,10 @@ impl InspectArgs {
         }
         let verdict = match &config {
             Some(config) => {
-                let claimed = claims.as_ref().and_then(|claims| claims.get("app")?.as_str());
+                let claimed = match is_twilio {
+                    true => text("/iss").and_then(|sid| app_of_twilio_key(config, sid)),
+                    false => text("/app"),
+                };
                 verify(config, self.app.as_deref(), claimed, &token, now)?
             }
             None => match gate::unverified_payload(&token) {
@@ -91,13 +106,23 @@ fn verify(
     let app = given.or(claimed.filter(|claimed| apps.contains(claimed))).or(only);
     let app = app.context("the token is for no app of the configuration; say which to try with --app")?;
     ensure!(apps.contains(&app), "there is no app `{app}`; there is: {}", apps.join(", "));
+    let is_fetched = |set: &&KeySetOptions| set.app == app && matches!(set.source, KeySetSource::Url(_));
     Ok(match config.gate.verify(app, token, now) {
+        Err(error @ VerifyError::UnknownKey) if config.keys.sets.iter().find(is_fetched).is_some() => {
+            Err(format!("{}, without those of `jwks_url`: they are not fetched here", refusal(error)))
+        }
         Err(error) => Err(refusal(error)),
         Ok(()) if claimed.is_some_and(|claimed| claimed != app) => {
             Err(format!("the keys of `{app}` verify it, but it is for another app"))
         }
         Ok(()) => Ok(format!("accepted for app `{app}`")),
     })
+}
+
+/// The app that the API key `sid` belongs to.
+fn app_of_twilio_key<'a>(config: &'a Config, sid: &str) -> Option<&'a str> {
+    let has_key = |app: &&AppSummary| app.keys.iter().any(|key| key.profile == Profile::Twilio && key.kid == sid);
+    config.apps.iter().find(has_key).map(|app| app.id.as_str())
 }
 
 /// The check that failed, and what metrics call it.

@@ -8,10 +8,11 @@ use clap::{ArgGroup, Args};
 use jsonwebtoken::EncodingKey;
 use serde_json::{Map, Value, json};
 
+use super::twilio::{AccessToken, NO_ACCOUNT};
 use super::unix_seconds;
 use crate::config::files::{read_pem, read_secret};
 use crate::config::{AppSummary, Config, KeySummary, MAX_TOKEN_TTL};
-use crate::gate::{Algorithm, Gate, MAX_TOKEN_BYTES, Now, PathScope, UidCase, VerifyingKey};
+use crate::gate::{Algorithm, Gate, MAX_TOKEN_BYTES, MAX_TWILIO_TTL, Now, PathScope, Profile, UidCase, VerifyingKey};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -19,6 +20,7 @@ Examples:
   mediagate token mint --config conf/mediagate.toml --app acme --kid k1 --uid alice --path /acme/media/7/cover.jpg --path '/acme/thumbs/*'
   mediagate token mint --config conf/mediagate.toml --app acme --kid k2 --private-key-file k2.pem --uid alice
   mediagate token mint --alg HS256 --secret-file k1.key --kid k1 --app acme --uid alice
+  mediagate token mint --config conf/mediagate.toml --app acme --kid SK… --profile twilio --uid alice
   curl -H \"Authorization: Bearer $(mediagate token mint --config … --app acme --kid k1 --uid alice)\" https://files.example/acme/media/7/cover.jpg";
 
 /// Options of `token mint`.
@@ -38,6 +40,12 @@ pub(crate) struct MintArgs {
     /// User that the token is for
     #[arg(long)]
     uid: String,
+    /// Kind of token: fat, or twilio for a Twilio access token; default: what the key is for
+    #[arg(long, value_parser = profile)]
+    profile: Option<Profile>,
+    /// Account SID (`sub`) of a Twilio access token
+    #[arg(long, value_name = "SID", default_value = NO_ACCOUNT, hide_default_value = true)]
+    account_sid: String,
     /// How long it is good, from now: 90s, 15m, 12h, 1d
     #[arg(long, default_value = "1h", value_parser = duration)]
     ttl: Duration,
@@ -80,8 +88,10 @@ impl MintArgs {
             // The gate folds what it must; without its rules the uid is left as it is.
             None => (self.given_key()?, MAX_TOKEN_TTL, UidCase::Exact),
         };
-        let claims = self.claims(&key, max_ttl, uid_case, unix_seconds(now))?;
-        let compact = self.sign(&key, &claims)?;
+        let compact = match key.profile {
+            Profile::Fat => self.sign(&key, &self.claims(&key, max_ttl, uid_case, unix_seconds(now))?)?,
+            Profile::Twilio => self.access_token(&key, max_ttl, unix_seconds(now))?,
+        };
         ensure!(
             compact.len() <= MAX_TOKEN_BYTES,
             "the token would have {} bytes, the gate takes at most {MAX_TOKEN_BYTES}: name fewer or shorter paths",
@@ -101,9 +111,19 @@ impl MintArgs {
                 .find(|key| key.kid == *kid)
                 .with_context(|| format!("app `{}` has no key `{kid}`; it has: {}", app.id, kids()))?,
             (None, [only]) => only,
+            (None, []) if !app.key_sets.is_empty() => bail!(
+                "the keys of app `{}` are in a JWK Set, without what signs: leave --config out, and name --alg, --kid \
+                 and --private-key-file",
+                app.id
+            ),
             (None, []) => bail!("app `{}` has no key, and asks for no token", app.id),
             (None, _) => bail!("app `{}` has several keys, say which with --kid: {}", app.id, kids()),
         };
+        ensure!(
+            self.profile.is_none_or(|profile| profile == key.profile),
+            "`{}` is not for tokens of this --profile: see `profile` under [[apps.keys]]",
+            key.kid
+        );
         Ok(key.clone())
     }
 
@@ -111,27 +131,32 @@ impl MintArgs {
         let (Some(alg), Some(kid)) = (self.alg, self.kid.clone()) else {
             bail!("without --config, --alg and --kid say what to sign with");
         };
+        let profile = self.profile.unwrap_or_default();
+        ensure!(
+            profile == Profile::Fat || (self.issuer.is_none() && self.audience.is_none()),
+            "Twilio tokens have no --audience, and their issuer is the API key's SID, which is --kid"
+        );
         let secret = match &self.secret_file {
             Some(file) if alg.is_hmac() => {
                 let secret = read_secret(file).with_context(|| format!("cannot read {}", file.display()))?;
                 // The rules that the gate has for its secrets.
-                VerifyingKey::hmac(&kid, alg, &secret).with_context(|| format!("{} is no key", file.display()))?;
+                let key = match profile {
+                    Profile::Fat => VerifyingKey::hmac(&kid, alg, &secret),
+                    Profile::Twilio => VerifyingKey::twilio(&kid, alg, &secret),
+                };
+                key.with_context(|| format!("{} is no key", file.display()))?;
                 Some(secret)
             }
             Some(_) => bail!("{alg} takes --private-key-file, not --secret-file"),
             None => None,
         };
-        Ok(KeySummary { kid, alg, secret, issuer: self.issuer.clone(), audience: self.audience.clone() })
+        let (issuer, audience) = (self.issuer.clone(), self.audience.clone());
+        Ok(KeySummary { kid, alg, profile, secret, issuer, audience })
     }
 
     fn claims(&self, key: &KeySummary, max_ttl: Duration, uid_case: UidCase, iat: u64) -> anyhow::Result<Value> {
         let uid = uid_case.normalize(&self.uid).context("--uid must have 1 to 255 visible ASCII characters")?;
-        ensure!(
-            self.ttl <= max_ttl,
-            "--ttl of {} seconds is longer than a token may live: {} seconds (max_token_ttl_secs)",
-            self.ttl.as_secs(),
-            max_ttl.as_secs()
-        );
+        self.check_ttl(max_ttl)?;
         for (name, id) in [("--app", Some(&self.app)), ("--sid", self.sid.as_ref()), ("--jti", self.jti.as_ref())] {
             ensure!(id.is_none_or(|id| (1..=255).contains(&id.len())), "{name} must have 1 to 255 bytes");
         }
@@ -159,14 +184,44 @@ impl MintArgs {
         Ok(Value::Object(claims))
     }
 
-    fn sign(&self, key: &KeySummary, claims: &Value) -> anyhow::Result<String> {
-        let signing_key = match (&key.secret, &self.private_key_file) {
+    fn check_ttl(&self, max_ttl: Duration) -> anyhow::Result<()> {
+        ensure!(
+            self.ttl <= max_ttl,
+            "--ttl of {} seconds is longer than a token may live: {} seconds (max_token_ttl_secs)",
+            self.ttl.as_secs(),
+            max_ttl.as_secs()
+        );
+        Ok(())
+    }
+
+    /// A Twilio access token; the identity stands in it as it was given.
+    fn access_token(&self, key: &KeySummary, max_ttl: Duration, now: u64) -> anyhow::Result<String> {
+        let identity = UidCase::Exact.normalize(&self.uid);
+        identity.context("--uid must have 1 to 255 visible ASCII characters")?;
+        self.check_ttl(max_ttl.min(MAX_TWILIO_TTL))?;
+        ensure!(
+            self.paths.is_empty() && self.sid.is_none() && self.jti.is_none(),
+            "--path, --sid and --jti are for FATs: a Twilio access token has a `jti` of its own, and no path or session"
+        );
+        let signing_key = self.signing_key(key)?;
+        let ttl = self.ttl.as_secs();
+        let (key_sid, account_sid, identity) = (&*key.kid, &*self.account_sid, &*self.uid);
+        let token = AccessToken { key_sid, account_sid, identity, now, ttl };
+        token.signed(registered(key.alg), key.alg.name(), &signing_key)
+    }
+
+    fn signing_key(&self, key: &KeySummary) -> anyhow::Result<EncodingKey> {
+        Ok(match (&key.secret, &self.private_key_file) {
             (Some(_), Some(_)) => bail!("`{}` is a key for {}: --private-key-file is not for it", key.kid, key.alg),
             (Some(secret), None) => EncodingKey::from_secret(secret.expose()),
             (None, Some(file)) => private_key(key.alg, file)?,
             (None, None) if key.alg.is_hmac() => bail!("{} needs --secret-file", key.alg),
             (None, None) => bail!("`{}` is a key for {}: sign with --private-key-file", key.kid, key.alg),
-        };
+        })
+    }
+
+    fn sign(&self, key: &KeySummary, claims: &Value) -> anyhow::Result<String> {
+        let signing_key = self.signing_key(key)?;
         let mut header = jsonwebtoken::Header::new(registered(key.alg));
         header.kid = Some(key.kid.clone());
         let compact = jsonwebtoken::encode(&header, claims, &signing_key);
@@ -214,6 +269,14 @@ fn registered(alg: Algorithm) -> jsonwebtoken::Algorithm {
         Algorithm::ES256 => jsonwebtoken::Algorithm::ES256,
         Algorithm::ES384 => jsonwebtoken::Algorithm::ES384,
         Algorithm::EdDSA => jsonwebtoken::Algorithm::EdDSA,
+    }
+}
+
+fn profile(name: &str) -> Result<Profile, &'static str> {
+    match name {
+        "fat" => Ok(Profile::Fat),
+        "twilio" => Ok(Profile::Twilio),
+        _ => Err("must be fat or twilio"),
     }
 }
 

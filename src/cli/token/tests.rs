@@ -38,6 +38,11 @@ audience = "media"
 kid = "k2"
 alg = "ES256"
 public_key_file = "k2.pub.pem"
+[[apps.keys]]
+kid = "SK1"
+alg = "HS256"
+profile = "twilio"
+secret_file = "twilio.key"
 [[apps]]
 id = "other"
 storage = "main"
@@ -52,6 +57,9 @@ bucket = "media"
 access_key_id_file = "k1.key"
 secret_access_key_file = "k1.key"
 "#;
+
+/// Of the form that Twilio gives.
+const TWILIO_SECRET: &str = "kT4wNz0QeYvB8mRj2LsXc6HgUa9PdF7i";
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -76,6 +84,7 @@ fn folder() -> TempDir {
         ("api.key", "fedcba9876543210fedcba9876543210"),
         ("mediagate.toml", CONFIG),
         ("k1.key", &secret[..32]),
+        ("twilio.key", TWILIO_SECRET),
         ("other.key", &secret),
         ("short.key", &secret[..31]),
         ("k2.pem", &private),
@@ -150,8 +159,10 @@ fn what_the_gate_would_refuse_is_not_minted() {
     let folder = folder();
     let long = "x".repeat(256);
     let acme = "--config @mediagate.toml --app acme --kid k1";
+    let twilio = "--config @mediagate.toml --app acme --kid SK1";
+    let alone = "--alg HS256 --kid SK1 --app acme --profile twilio --uid a";
     for (options, message) in [
-        ("--config @mediagate.toml --app acme --uid a".to_owned(), "several keys, say which with --kid: k1, k2"),
+        ("--config @mediagate.toml --app acme --uid a".to_owned(), "several keys, say which with --kid: k1, k2, SK1"),
         ("--config @mediagate.toml --app none --uid a".to_owned(), "there is: acme, other"),
         ("--config @mediagate.toml --app acme --kid k3 --uid a".to_owned(), "has no key `k3`"),
         ("--config @missing.toml --app acme --uid a".to_owned(), "cannot be read"),
@@ -167,6 +178,15 @@ fn what_the_gate_would_refuse_is_not_minted() {
         (format!("{acme} --uid a --path /other/x"), "in another app"),
         (format!("{acme} --uid a{}", format!(" --path {}", "y".repeat(1000)).repeat(9)), "at most 8192"),
         (format!("{acme} --uid a --alg HS256"), "cannot be used with"),
+        (format!("{acme} --uid a --profile twilio"), "`k1` is not for tokens of this --profile"),
+        (format!("{acme} --uid a --profile jwt"), "must be fat or twilio"),
+        (format!("{twilio} --uid a --ttl 2d"), "longer than a token may live: 7200 seconds"),
+        (format!("{twilio} --uid a --path b.jpg"), "are for FATs"),
+        (format!("{twilio} --uid a --jti j"), "are for FATs"),
+        (format!("{twilio} --uid é"), "visible ASCII"),
+        (format!("{alone} --secret-file @twilio.key --ttl 2d"), "longer than a token may live: 86400 seconds"),
+        (format!("{alone} --secret-file @short.key"), "needs at least 32"),
+        (format!("{alone} --secret-file @twilio.key --issuer i"), "which is --kid"),
         ("--app acme --uid a --kid k1".to_owned(), "required"),
         ("--alg HS256 --app acme --uid a --secret-file @k1.key".to_owned(), "--kid"),
         ("--alg HS256 --kid k1 --app acme --uid a".to_owned(), "HS256 needs --secret-file"),
@@ -188,6 +208,33 @@ fn what_the_gate_would_refuse_is_not_minted() {
         assert!(error.contains(message), "{options}: {error}");
         assert!(!error.contains("0123456789abcdef"), "{error}");
     }
+}
+
+#[test]
+fn a_twilio_token_is_made_as_by_twilios_library_and_explained() {
+    let folder = folder();
+    let options = "--config @mediagate.toml --app acme --kid SK1 --uid Alice --ttl 1h";
+    let token = mint(&folder, options).unwrap();
+    // twilio 9.13.0 for Python: AccessToken("AC0…", "SK1", secret, identity="Alice").to_jwt() at that second.
+    let parts: Vec<_> = token.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).unwrap()).collect();
+    let text = |at: usize| String::from_utf8(parts[at].clone()).unwrap();
+    assert_eq!(text(0), r#"{"alg":"HS256","cty":"twilio-fpa;v=1","typ":"JWT"}"#);
+    let claims = r#"{"jti":"SK1-1700000000","grants":{"identity":"Alice"},"iss":"SK1","exp":1700003600,"nbf":1700000000,"sub":"AC00000000000000000000000000000000"}"#;
+    assert_eq!(text(1), claims);
+    let alone = "--alg HS256 --secret-file @twilio.key --kid SK1 --app x --profile twilio --uid Alice --ttl 1h";
+    assert_eq!(mint(&folder, alone).unwrap(), token);
+    let account = mint(&folder, &format!("{options} --profile twilio --account-sid AC1")).unwrap();
+    assert!(crate::gate::unverified_payload(&account).unwrap().ends_with(r#""sub":"AC1"}"#));
+
+    let (output, accepted) = run(&folder, &format!("inspect --config @mediagate.toml {token}"), NOW + 60).unwrap();
+    assert!(accepted, "{output}");
+    for part in ["of the API key SK1", "user: Alice (grants.identity)", "minted: 2023-11-14T22:13:20Z (1 min 0 s ago)"]
+    {
+        assert!(output.contains(part), "{part}: {output}");
+    }
+    assert!(output.ends_with("verdict: accepted for app `acme`\n"), "{output}");
+    let (output, accepted) = run(&folder, &format!("inspect --config @mediagate.toml {token}"), NOW + 7200).unwrap();
+    assert!(!accepted && output.contains("expired"), "{output}");
 }
 
 #[test]

@@ -35,8 +35,9 @@ fn summary(id: &str) -> AppSummary {
         secret: Some(Secret::new("0123456789abcdef0123456789abcdef")),
         issuer: None,
         audience: None,
+        profile: crate::gate::Profile::Fat,
     };
-    AppSummary { id: id.into(), keys: vec![key], max_ttl: Duration::from_secs(3600) }
+    AppSummary { id: id.into(), keys: vec![key], key_sets: vec![], max_ttl: Duration::from_secs(3600) }
 }
 
 /// How long presigned URLs live.

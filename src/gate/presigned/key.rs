@@ -24,6 +24,7 @@ const ID: &str = "mediagate presigned key id v1";
 const ID_BYTES: usize = 9;
 
 /// A secret that URLs of the gate are signed with (HMAC-SHA256), and its public name.
+#[derive(Clone)]
 pub struct PresignedKey {
     mac: Box<Hmac<Sha256>>,
     id: Box<str>,

@@ -26,7 +26,7 @@ use parameters::Parameters;
 pub const MAX_PRESIGNED_TTL: Duration = Duration::from_secs(2_592_000);
 
 /// Where presigned URLs point.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum PresignedTarget {
     /// At the gate, signed with this key: they die with their user.
     Gate(PresignedKey),
@@ -35,7 +35,7 @@ pub enum PresignedTarget {
 }
 
 /// How the URL of the gate begins.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum PresignedBase {
     /// As the client asked: the listener's scheme, and the host of the request.
     Asked(Scheme),
@@ -44,7 +44,7 @@ pub enum PresignedBase {
 }
 
 /// The presigned mode.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct PresignedOptions {
     /// Where URLs point.
     pub target: PresignedTarget,

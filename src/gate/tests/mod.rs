@@ -4,6 +4,7 @@ mod access;
 mod credentials;
 mod denials;
 mod discretion;
+mod key_sets;
 pub(crate) mod keys;
 mod presigned;
 mod properties;

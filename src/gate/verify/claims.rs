@@ -12,7 +12,7 @@ use crate::gate::object_key::PathScope;
 use crate::gate::target::any;
 
 /// Times after the year 9999 are mistakes (milliseconds taken for seconds) or attacks.
-const MAX_TIME: Duration = Duration::from_secs(253_402_300_799);
+pub(super) const MAX_TIME: Duration = Duration::from_secs(253_402_300_799);
 
 /// Longest `sid`, `jti` and `app`, in bytes.
 const MAX_ID_BYTES: usize = 255;
@@ -57,15 +57,17 @@ pub struct TimeRules {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claims<'a> {
     pub(crate) sub: Cow<'a, str>,
-    uid: Option<Cow<'a, str>>,
+    pub(super) uid: Option<Cow<'a, str>>,
     pub(crate) sid: Option<Cow<'a, str>>,
     pub(crate) jti: Option<Cow<'a, str>>,
     pub(crate) app: Option<Cow<'a, str>>,
-    iss: Option<Cow<'a, str>>,
-    aud: Option<Vec<Cow<'a, str>>>,
-    exp: Duration,
-    nbf: Option<Duration>,
-    iat: Option<Duration>,
+    pub(super) iss: Option<Cow<'a, str>>,
+    pub(super) aud: Option<Vec<Cow<'a, str>>>,
+    pub(super) exp: Duration,
+    pub(super) nbf: Option<Duration>,
+    pub(super) iat: Option<Duration>,
+    /// When a Twilio token says that it was minted, beside the claims for that.
+    pub(super) minted: Option<Duration>,
     pub(crate) paths: Option<Vec<PathScope>>,
 }
 
@@ -86,6 +88,7 @@ impl<'a> Claims<'a> {
             exp: self.exp,
             nbf: self.nbf,
             iat: self.iat,
+            minted: self.minted,
             paths: self.paths,
         }
     }
@@ -123,14 +126,14 @@ impl<'a> Claims<'a> {
     /// The token is in its time, and its time is not longer than allowed. `now` is since the UNIX epoch.
     pub(super) fn check_time(&self, now: Duration, rules: TimeRules) -> Result<(), VerifyError> {
         let ahead = now.saturating_add(rules.leeway);
-        if self.iat.is_some_and(|iat| iat > ahead) {
+        if [self.iat, self.minted].into_iter().flatten().any(|issued| issued > ahead) {
             return Err(VerifyError::IssuedInFuture);
         }
         if self.nbf.is_some_and(|nbf| nbf > ahead) {
             return Err(VerifyError::NotYetValid);
         }
         // A token that does not say when it begins has begun now.
-        let begin = self.iat.or(self.nbf).unwrap_or(now);
+        let begin = self.iat.or(self.nbf).or(self.minted).unwrap_or(now);
         if self.exp.saturating_sub(begin) > rules.max_ttl {
             return Err(VerifyError::LivesTooLong);
         }
@@ -146,9 +149,10 @@ impl<'a> Claims<'a> {
         &self.sub
     }
 
-    /// When it was issued, in whole UNIX seconds, as far as it says.
+    /// When it was issued, in whole UNIX seconds, as far as it says; where it says several times, the earliest.
     pub fn issued_at(&self) -> Option<u64> {
-        self.iat.or(self.nbf).map(|at| at.as_secs())
+        let times = [self.iat.or(self.nbf), self.minted];
+        times.into_iter().flatten().min().map(|at| at.as_secs())
     }
 
     /// Bytes that remembering this takes, roughly.
@@ -162,7 +166,7 @@ impl<'a> Claims<'a> {
 }
 
 /// A NumericDate (RFC 7519 §2): a JSON number, whole or not, from 1970 to 9999.
-struct NumericDate(Duration);
+pub(super) struct NumericDate(pub(super) Duration);
 
 impl<'de> Deserialize<'de> for NumericDate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<NumericDate, D::Error> {
@@ -194,7 +198,7 @@ impl<'de> Deserialize<'de> for NumericDate {
 }
 
 /// A string of 1 to [`MAX_ID_BYTES`] bytes.
-fn id<E: de::Error>(text: Text<'_>) -> Result<Cow<'_, str>, E> {
+pub(super) fn id<E: de::Error>(text: Text<'_>) -> Result<Cow<'_, str>, E> {
     if text.0.is_empty() || text.0.len() > MAX_ID_BYTES {
         return Err(E::custom("an id has 1 to 255 bytes"));
     }
@@ -241,7 +245,7 @@ impl<'de> Deserialize<'de> for Claims<'de> {
                 }
                 let sub = sub.ok_or_else(|| de::Error::missing_field("sub"))?;
                 let exp = exp.ok_or_else(|| de::Error::missing_field("exp"))?;
-                Ok(Claims { sub, uid, sid, jti, app, iss, aud, exp, nbf, iat, paths })
+                Ok(Claims { sub, uid, sid, jti, app, iss, aud, exp, nbf, iat, minted: None, paths })
             }
         }
 

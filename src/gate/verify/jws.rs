@@ -10,13 +10,16 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::VerifyError;
 use super::json::{self, Names, Text, Unread};
-use super::keys::VerifyingKey;
+use super::keys::{Profile, VerifyingKey};
 
 /// Longest token, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8192;
 
 /// Longest signature, in bytes: RSA with 8192 bits.
 const MAX_SIGNATURE_BYTES: usize = 1024;
+
+/// The `cty` of Twilio access tokens, and of nothing else.
+const TWILIO: &str = "twilio-fpa;v=1";
 
 /// A token in its three parts; nothing of it is believed yet.
 pub(super) struct Jws<'a> {
@@ -66,7 +69,8 @@ impl<'a> Jws<'a> {
         decode(self.payload, scratch)
     }
 
-    /// Decodes the payload into `scratch` without any check: for people who look at a token, never to admit one.
+    /// Decodes the payload into `scratch` without any check: to find the key of a token that names it there, and for
+    /// people who look at one; never to admit anybody.
     pub(super) fn unverified_payload(&self, scratch: &mut Vec<u8>) -> Result<(), VerifyError> {
         decode(self.payload, scratch)
     }
@@ -82,6 +86,8 @@ fn decode(encoded: &str, into: &mut Vec<u8>) -> Result<(), VerifyError> {
 pub(super) struct Header<'a> {
     pub(super) alg: Cow<'a, str>,
     pub(super) kid: Option<Cow<'a, str>>,
+    /// What kind of token it says that it is.
+    pub(super) profile: Profile,
     typ: Option<Cow<'a, str>>,
     /// A member that changes what the token means, and that is not understood here.
     refused: bool,
@@ -90,7 +96,8 @@ pub(super) struct Header<'a> {
 impl Header<'_> {
     fn check(&self) -> Result<(), VerifyError> {
         // `crit` lists extensions that must be understood; none is (RFC 7515 §4.1.11, RFC 7797 §6).
-        if self.refused {
+        // A Twilio token names its key by `iss`; one that names it twice is no such token.
+        if self.refused || (self.profile == Profile::Twilio && self.kid.is_some()) {
             return Err(VerifyError::UnsupportedHeader);
         }
         match &self.typ {
@@ -114,6 +121,7 @@ impl<'de> Deserialize<'de> for Header<'de> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Header<'de>, A::Error> {
                 let mut names = Names::default();
                 let (mut alg, mut kid, mut typ, mut refused) = (None, None, None, false);
+                let mut profile = Profile::Fat;
                 while let Some(name) = map.next_key::<Text<'de>>()? {
                     names.take(&name)?;
                     match &*name.0 {
@@ -122,17 +130,21 @@ impl<'de> Deserialize<'de> for Header<'de> {
                         "typ" => typ = Some(map.next_value::<Text<'de>>()?.0),
                         // Extensions, unencoded payloads, compression, encryption, nesting. Keys that a token
                         // carries or points to (`jwk`, `jku`, `x5c`, `x5u`) mean nothing and are never fetched.
-                        "crit" | "b64" | "zip" | "enc" | "cty" => {
+                        "crit" | "b64" | "zip" | "enc" => {
                             map.next_value::<Unread>()?;
                             refused = true;
                         }
+                        "cty" => match &*map.next_value::<Text<'de>>()?.0 {
+                            TWILIO => profile = Profile::Twilio,
+                            _ => refused = true,
+                        },
                         _ => {
                             map.next_value::<Unread>()?;
                         }
                     }
                 }
                 let alg = alg.ok_or_else(|| de::Error::missing_field("alg"))?;
-                Ok(Header { alg, kid, typ, refused })
+                Ok(Header { alg, kid, profile, typ, refused })
             }
         }
 

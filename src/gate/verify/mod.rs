@@ -1,10 +1,14 @@
 //! Token → [`Claims`]: shape, key, signature, issuer, audience, time. In that order, and nothing is believed
 //! before the signature holds.
 
+mod algorithm;
 mod claims;
 mod json;
+mod jwks;
 mod jws;
 mod keys;
+mod spki;
+mod twilio;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -12,10 +16,13 @@ use std::time::Duration;
 
 use quick_cache::sync::Cache;
 
+pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use claims::{Claims, TimeRules, UidCase};
+pub use jwks::{JwkProblem, JwkSet, JwkSetError, MAX_JWKS_BYTES, SkippedJwk};
 pub use jws::MAX_TOKEN_BYTES;
 use jws::{Header, Jws};
-pub use keys::{Algorithm, KeyError, UnknownAlgorithm, VerifyingKey};
+pub use keys::{KeyError, Profile, VerifyingKey};
+pub use twilio::MAX_TWILIO_TTL;
 
 /// Bytes that the verified tokens of one app may take, by default.
 const CACHE_BYTES: u64 = 32 << 20;
@@ -30,13 +37,13 @@ pub enum VerifyError {
     /// No signature.
     #[error("unsigned")]
     Unsigned,
-    /// `crit`, `b64`, `zip`, `enc` or `cty`.
+    /// `crit`, `b64`, `zip`, `enc`, a `cty` that is not Twilio's, or one beside a `kid`.
     #[error("a header parameter that is not supported")]
     UnsupportedHeader,
     /// A `typ` other than `JWT`.
     #[error("another type of token")]
     ForeignType,
-    /// No `kid` among several keys, or one that is not configured.
+    /// No `kid` among several keys, or one that is not configured; likewise the `iss` of a Twilio token.
     #[error("no such key")]
     UnknownKey,
     /// An `alg` other than the key's.
@@ -122,6 +129,7 @@ pub struct CacheStats {
 /// The keys of one app and the rules that its tokens meet.
 pub(crate) struct Verifier {
     keys: Vec<Known>,
+    kids: Kids,
     time: TimeRules,
     uid_case: UidCase,
     /// Claims of tokens whose signature held, for algorithms where checking it costs more than a look-up.
@@ -147,6 +155,15 @@ struct Known {
 pub(crate) enum Exclusive {
     Yes,
     No,
+}
+
+/// Whether a token must name its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kids {
+    /// Where there is a single key, it needs not.
+    Optional,
+    /// It must: which keys there are may change at any time.
+    Required,
 }
 
 /// Claims that were just verified, or were before.
@@ -179,7 +196,13 @@ impl Verifier {
         let remembers = keys.iter().any(|(key, _)| !key.alg().is_hmac());
         let known = |(key, exclusive)| Known { key, exclusive, header: OnceLock::new() };
         let keys = keys.into_iter().map(known).collect();
-        Verifier { keys, time, uid_case, verified, remembers, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+        let (hits, misses) = Default::default();
+        Verifier { keys, kids: Kids::Optional, time, uid_case, verified, remembers, hits, misses }
+    }
+
+    /// The same for an app whose keys come and go.
+    pub(crate) fn requiring_kids(self) -> Verifier {
+        Verifier { kids: Kids::Required, ..self }
     }
 
     /// Returns the claims of `compact`, a JWS in compact form. `now` is since the UNIX epoch.
@@ -205,19 +228,27 @@ impl Verifier {
         let seen = |known: &&Known| known.header.get().is_some_and(|seen| **seen == *jws.header);
         let known = match self.keys.iter().find(seen) {
             Some(known) => known,
-            None => self.named_by(&jws.header(header)?)?,
+            None => self.named_by(&jws, header, payload)?,
         };
         let Known { key, exclusive, .. } = known;
         jws.verified_by(key, payload)?;
-        known.header.get_or_init(|| jws.header.into());
-        let mut claims: Claims<'a> = json::read(payload).ok_or(VerifyError::Malformed)?;
+        let (mut claims, time): (Claims<'a>, _) = match key.profile() {
+            Profile::Fat => {
+                known.header.get_or_init(|| jws.header.into());
+                (json::read(payload).ok_or(VerifyError::Malformed)?, self.time)
+            }
+            // Its header is that of every key's tokens, and so tells nothing about the key.
+            Profile::Twilio => {
+                (twilio::claims(payload)?, TimeRules { max_ttl: self.time.max_ttl.min(MAX_TWILIO_TTL), ..self.time })
+            }
+        };
         claims.fold_uid(self.uid_case)?;
         claims.check_issuer(key.issuer())?;
         claims.check_audience(key.audience())?;
         if claims.app.is_none() && *exclusive == Exclusive::No {
             return Err(VerifyError::AppMissing);
         }
-        claims.check_time(now, self.time)?;
+        claims.check_time(now, time)?;
         // A MAC costs as much as a look-up that misses the processor's caches: nothing to gain.
         if key.alg().is_hmac() {
             return Ok(Verified::Now(claims));
@@ -228,13 +259,24 @@ impl Verifier {
         Ok(Verified::Before(claims))
     }
 
-    /// An exact look-up (RFC 7515 §4.1.4); a token without `kid` is for the only key, if there is only one. The
+    /// The one key that can have signed `jws`, by an exact look-up: of `kid` (RFC 7515 §4.1.4), or of `iss` where the
+    /// header says that it is a Twilio token. A FAT without `kid` is for the only key, if there is only one. The
     /// algorithm is the key's own.
-    fn named_by(&self, header: &Header<'_>) -> Result<&Known, VerifyError> {
-        let known = match (header.kid.as_deref(), self.keys.as_slice()) {
-            (Some(kid), keys) => keys.iter().find(|known| known.key.kid() == kid),
-            (None, [only]) => Some(only),
-            (None, _) => None,
+    fn named_by(&self, jws: &Jws<'_>, header: &mut Vec<u8>, payload: &mut Vec<u8>) -> Result<&Known, VerifyError> {
+        let header: Header<'_> = jws.header(header)?;
+        let is_twilio = |known: &Known| known.key.profile() == Profile::Twilio;
+        let known = match (header.profile, header.kid.as_deref()) {
+            (Profile::Fat, Some(kid)) => self.keys.iter().find(|known| !is_twilio(known) && known.key.kid() == kid),
+            (Profile::Fat, None) => match (self.kids, self.keys.as_slice()) {
+                (Kids::Optional, [only]) if !is_twilio(only) => Some(only),
+                _ => None,
+            },
+            (Profile::Twilio, _) if !self.keys.iter().any(is_twilio) => None,
+            (Profile::Twilio, _) => {
+                jws.unverified_payload(payload)?;
+                let sid = twilio::unverified_issuer(payload)?;
+                self.keys.iter().find(|known| is_twilio(known) && known.key.kid() == sid)
+            }
         };
         let known = known.ok_or(VerifyError::UnknownKey)?;
         if known.key.alg().is_named(&header.alg) { Ok(known) } else { Err(VerifyError::WrongAlgorithm) }

@@ -2,7 +2,9 @@
 
 #![allow(unreachable_pub, reason = "a test binary has no public interface")]
 
+pub mod certificates;
 pub mod client;
+pub mod issuer;
 pub mod nats_server;
 pub mod origin;
 pub mod postgres_server;

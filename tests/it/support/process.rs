@@ -52,9 +52,15 @@ impl Mediagate {
 
     /// Starts `mediagate serve` over the storage at `storage`, with the configuration changed by `edit`.
     pub fn serve(storage: SocketAddr, edit: impl FnOnce(String) -> String) -> Mediagate {
+        Mediagate::serve_with(storage, &[], edit)
+    }
+
+    /// The same with variables in its environment.
+    pub fn serve_with(storage: SocketAddr, env: &[(&str, &Path)], edit: impl FnOnce(String) -> String) -> Mediagate {
         let dir = TempDir::new().expect("a folder");
         let file = write_config(dir.path(), edit(config(storage)));
-        let (child, log) = spawn(Command::new(binary()).args(["serve", "--config"]).arg(&file));
+        let (child, log) =
+            spawn(Command::new(binary()).args(["serve", "--config"]).arg(&file).envs(env.iter().copied()));
         let mut mediagate = Mediagate {
             child,
             log,

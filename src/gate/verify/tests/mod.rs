@@ -3,10 +3,12 @@
 mod claims;
 mod differential;
 mod header;
+mod jwks;
 mod keys;
 mod rfc;
 mod shape;
 mod signatures;
+mod twilio;
 
 use super::*;
 use crate::gate::tests::keys::{self as fixture, KID};
