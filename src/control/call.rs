@@ -13,7 +13,7 @@ use super::error::ApiError;
 use crate::gate::{Gate, UidCase, normalized_uid};
 
 /// The longest body that is read.
-const MAX_BODY_BYTES: usize = 256 * 1024;
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// How long a body may take to come.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -49,6 +49,8 @@ pub(super) enum ApiError {
     SelfAction,
     /// The app has no key that tokens can be signed with here.
     NoSigningKey,
+    /// There is no presigned mode.
+    NoPresigned,
     /// The switch goes one way.
     StepDown(StepDown),
     /// Too many calls; says for how many seconds to wait.
@@ -90,7 +92,7 @@ impl ApiError {
                 StatusCode::NOT_FOUND
             }
             ApiError::BodySlow => StatusCode::REQUEST_TIMEOUT,
-            ApiError::StepDown(_) | ApiError::NoSigningKey => StatusCode::CONFLICT,
+            ApiError::StepDown(_) | ApiError::NoSigningKey | ApiError::NoPresigned => StatusCode::CONFLICT,
             ApiError::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -117,6 +119,7 @@ impl ApiError {
             ApiError::ApiKeyNotFound => "ERR_APIKEY_NOT_FOUND",
             ApiError::SelfAction => "ERR_APIKEY_NO_SELF_ACTION",
             ApiError::NoSigningKey => "ERR_NO_SIGNING_KEY",
+            ApiError::NoPresigned => "ERR_PRESIGNED_UNAVAILABLE",
             ApiError::StepDown(_) => "ERR_ACCESS_STEP_DOWN",
             ApiError::TooMany(_) => "ERR_TOO_MANY_REQUESTS",
             ApiError::Store => "ERR_STORE_UNAVAILABLE",
@@ -148,6 +151,7 @@ impl ApiError {
             ApiError::NoSigningKey => {
                 "The app has no key that tokens can be signed with here: give it one with a secret_file."
             }
+            ApiError::NoPresigned => "Presigned URLs are not configured here: a section [presigned] turns them on.",
             ApiError::StepDown(why) => return why.to_string().into(),
             ApiError::MediaType(message) => message,
             ApiError::TooMany(_) => "Too many calls with this key. Please wait as Retry-After says.",

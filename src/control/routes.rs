@@ -14,7 +14,9 @@ use super::api_key::{Caller, hex, shown};
 use super::error::ApiError;
 use super::nodes::Node;
 use super::users::Data;
-use super::{ControlState, app, auth_tokens, call, fats, keys, me, profiles, restrictions, store_failed, users};
+use super::{
+    ControlState, app, auth_tokens, call, explain, fats, keys, me, presign, profiles, restrictions, store_failed, users,
+};
 
 /// Headers that clients send to the calls of users.
 const CLIENT_HEADERS: &str = "accept, apikey, appid, authtoken, content-type, resource, sdk";
@@ -51,6 +53,8 @@ fn api() -> Router<ControlState> {
         .route("/users/{uid}/auth_tokens/{token}", user_token)
         .route("/users/{uid}/fat", none().post(fats::one))
         .route("/fats", none().post(fats::batch))
+        .route("/presign", none().post(presign::presign))
+        .route("/explain", none().get(explain::explain))
         .route("/apikeys", none().post(keys::create).get(keys::list))
         .route("/apikeys/{key}", none().get(keys::get).put(keys::rename).delete(keys::delete))
         .route("/app", none().get(app::get).put(app::update))

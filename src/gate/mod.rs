@@ -12,6 +12,7 @@ pub mod forward;
 mod handout;
 mod head;
 mod key_sets;
+mod named;
 mod object_key;
 mod presigned;
 mod resolve;
@@ -36,6 +37,7 @@ pub use extract::{
 pub use handout::{PresignError, PresignFor};
 pub use head::{HeadCheck, Progress};
 pub use key_sets::{KeySet, TakenKid};
+pub use named::{Named, named_by};
 pub use object_key::{MAX_KEY_BYTES, ObjectPath, PathError, PathScope};
 pub use presigned::{MAX_PRESIGNED_TTL, Presigned, PresignedBase, PresignedKey, PresignedOptions, PresignedTarget};
 pub use resolve::{

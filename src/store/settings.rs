@@ -51,6 +51,25 @@ impl Store {
         read.await.map_err(|error: sqlx::Error| self.failed(&error))
     }
 
+    /// Returns everything that is in force of an app as a whole, and of this user, session and token of it.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub(crate) async fn restrictions_of(
+        &self,
+        app: &str,
+        [uid, sid, jti]: [&str; 3],
+    ) -> Result<Vec<(Scope, Effect)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT app, scope, id, effect, issued_before FROM restrictions
+             WHERE app = $1 AND (scope = 'prefix' OR (scope = 'app' AND id = '') OR (scope = 'user' AND id = $2)
+                 OR (scope = 'session' AND id = $3) OR (scope = 'token' AND id = $4))",
+        );
+        let rows = rows.bind(app).bind(uid).bind(sid).bind(jti).fetch_all(&self.0.pool).await;
+        rows.and_then(|rows| rows.iter().map(row_scope).collect()).map_err(|error| self.failed(&error))
+    }
+
     /// Sets what `change` makes of an app's settings, unless it refuses. Returns the settings, and the changes.
     ///
     /// # Errors

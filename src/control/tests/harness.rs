@@ -14,8 +14,8 @@ use super::super::*;
 use crate::config::{AppSummary, KeySummary};
 use crate::feed;
 use crate::gate::{
-    Access, Addressing, AppFolder, AppOptions, Credentials, Endpoint, GateOptions, PresignedBase, PresignedOptions,
-    PresignedTarget, PublicPrefixes, S3Options, S3Storage, TimeRules, UidCase,
+    Access, Addressing, AppFolder, AppOptions, Credentials, Endpoint, GateOptions, PresignedBase, PresignedKey,
+    PresignedOptions, PresignedTarget, PublicPrefixes, S3Options, S3Storage, TimeRules, UidCase,
 };
 use crate::restrictions::{Restricted, RestrictionSet};
 use crate::secret::Secret;
@@ -97,11 +97,11 @@ impl Gateway {
         });
         let apps = apps.iter().map(|(id, uid_case)| app(id, *uid_case)).collect();
         let presigned = Some(PresignedOptions {
-            target: PresignedTarget::Storage,
+            target: PresignedTarget::Gate(PresignedKey::new(&Secret::new("fedcba9876543210fedcba9876543210")).unwrap()),
             previous: Vec::new(),
             base: PresignedBase::Asked(http::uri::Scheme::HTTPS),
             ttl: PRESIGNED_TTL,
-            window: Duration::ZERO,
+            window: Duration::from_secs(300),
         });
         let gate = Gate::new(GateOptions { apps, presigned, ..GateOptions::default() }).unwrap();
         let key = |name: &str, scope, key: &str| ApiKey { name: name.into(), scope, key: Secret::new(key) };

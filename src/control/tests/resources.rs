@@ -429,3 +429,78 @@ async fn the_switch_goes_one_way_and_reaches_the_nodes() {
         gateway.call("PUT", "/v3/app", body).await.refused(400, "ERR_BAD_REQUEST", field);
     }
 }
+
+#[tokio::test]
+async fn urls_are_presigned_many_at_a_time() {
+    let gateway = Gateway::start(ONE_APP).await;
+    gateway.call("PUT", "/v3/app", r#"{"access":"enforce"}"#).await;
+    let urls = [
+        "http://files.example/acme/a.jpg",
+        "http://files.example/other/a.jpg",
+        "nonsense",
+        "http://files.example/acme/a.jpg?x",
+    ];
+    let body = json!({"uid": "BOB", "urls": urls}).to_string();
+    let answer = gateway.call("POST", "/v3/presign", &body).await;
+    let signed = answer.body["data"]["urls"].as_array().unwrap().clone();
+    assert_eq!(signed.iter().map(|one| one["url"].as_str().unwrap()).collect::<Vec<_>>(), urls);
+    let url = signed[0]["presigned"].as_str().unwrap();
+    assert!(url.starts_with("http://files.example/acme/a.jpg?Expires=") && url.contains("Uid=bob"), "{url}");
+    assert!(signed[0]["expiresAt"].is_u64());
+    assert!(signed[1..].iter().all(|one| one["error"].is_string() && one["presigned"].is_null()), "{signed:?}");
+    assert_eq!(gateway.call("POST", "/v3/presign", &body).await.body["data"]["urls"][0], signed[0]);
+
+    let explain = async |url: &str| {
+        let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("url", url).finish();
+        gateway.call("GET", &format!("/v3/explain?{query}"), "").await.body["data"].clone()
+    };
+    let good = explain(url).await;
+    assert_eq!(
+        (&good["admitted"], &good["uid"], &good["credential"]),
+        (&json!(true), &json!("bob"), &json!("presigned"))
+    );
+    gateway.call("DELETE", "/v3/users/bob", "").await;
+    gateway.call("POST", "/v3/presign", &body).await.refused(404, "ERR_UID_NOT_FOUND", "");
+    let dead = explain(url).await;
+    assert_eq!((&dead["status"], &dead["reason"]), (&json!(403), &json!("user_deactivated")));
+    let forged = explain(&url.replace("a.jpg", "b.jpg")).await;
+    assert_eq!(forged["reason"], "url_invalid");
+
+    for (field, body) in [
+        ("urls", json!({"uid": "carol"})),
+        ("urls", json!({"uid": "carol", "urls": vec!["http://files.example/acme/a.jpg"; 1001]})),
+        ("urls", json!({"uid": "carol", "urls": [1]})),
+        ("uid", json!({"urls": []})),
+    ] {
+        gateway.call("POST", "/v3/presign", &body.to_string()).await.refused(400, "ERR_BAD_REQUEST", field);
+    }
+}
+
+#[tokio::test]
+async fn an_explanation_says_why_and_shows_no_token() {
+    let gateway = Gateway::start(ONE_APP).await;
+    gateway.call("PUT", "/v3/app", r#"{"access":"observe"}"#).await;
+    let explain = async |url: &str| {
+        let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("url", url).finish();
+        gateway.call("GET", &format!("/v3/explain?{query}"), "").await
+    };
+    let plain = explain("https://files.example/acme/a%20b.jpg").await;
+    let expected = json!({"data": {"admitted": true, "status": 200, "reason": "ok", "observed": "token_missing",
+        "access": "observe", "app": "acme", "object": "acme/a b.jpg"}});
+    plain.expect(200, expected);
+    gateway.call("PUT", "/v3/app", r#"{"access":"enforce"}"#).await;
+    let fat = fat_of(&gateway.call("POST", "/v3/users/bob/fat", "").await);
+    let refused = explain(&format!("https://files.example/acme/a.jpg?fat={fat}x")).await;
+    assert_eq!(
+        (&refused.body["data"]["admitted"], &refused.body["data"]["code"]),
+        (&json!(false), &json!("ERR_FAT_INVALID"))
+    );
+    assert!(!refused.text.contains(&fat[..20]));
+    for bad in ["", "acme/a.jpg", "/acme/a.jpg", "ftp://files.example/acme/a.jpg"] {
+        explain(bad).await.refused(400, "ERR_BAD_REQUEST", "url");
+    }
+    assert_eq!(explain("https://files.example/nobody/a.jpg").await.body["data"]["reason"], "app_unknown");
+    // Names that no database takes.
+    let nul = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhXHUwMDAwYiIsInNpZCI6Ilx1MDAwMCIsImp0aSI6IlxuIn0.AAAA";
+    assert_eq!(explain(&format!("https://files.example/acme/a.jpg?fat={nul}")).await.status, 200);
+}
