@@ -91,15 +91,6 @@ fn malformed_messages_are_refused() {
 }
 
 #[test]
-fn keys_differ_wherever_scope_or_effect_do() {
-    let token = Scope::Token { app: "acme".into(), jti: "user/x".into() };
-    assert_eq!(key(&user(), Effect::Deactivated), "deactivated/user/acme/bob");
-    assert_eq!(key(&user(), Effect::IssuedBefore { before: 1 }), "issued_before/user/acme/bob");
-    assert_eq!(key(&token, Effect::Deactivated), "deactivated/token/acme/user/x");
-    assert_eq!(key(&Scope::App { app: "acme".into() }, Effect::Deactivated), "deactivated/app/acme/");
-}
-
-#[test]
 fn reports_read_as_documented_and_back() {
     let text =
         r#"{"v":1,"type":"node","node":"edge-1","instance":"5c1e","source":"9f2c","seq":8,"entries":2,"fresh":true}"#;
