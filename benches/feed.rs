@@ -1,7 +1,7 @@
 //! How fast restrictions reach nodes, how many at once, and what loading them takes.
 //!
 //! ```text
-//! cargo bench --bench feed [-- --quick | --full]
+//! cargo bench --bench feed [-- --quick | --full] [--only latency | committed | throughput | loading]
 //! ```
 //!
 //! `--full` also loads 10 million entries, which takes minutes and several GB. Starts its own Redis and NATS servers.
@@ -33,12 +33,22 @@ async fn main() {
     }
     let is = |flag: &str| args.iter().any(|arg| arg == flag);
     let seconds = if is("--quick") { 1 } else { 5 };
+    let only = args.iter().position(|arg| arg == "--only").map(|at| args.get(at + 1).expect("the name of a part"));
+    let wanted = |part: &str| only.is_none_or(|only| only == part);
     println!("## Restrictions on their way\n");
-    latency(seconds).await;
-    committed(if is("--quick") { 50 } else { 400 }).await;
-    throughput(if is("--quick") { 20_000 } else { 100_000 }).await;
-    let sizes: &[u64] = if is("--full") { &[1_000_000, 10_000_000] } else { &[1_000_000] };
-    loading(if is("--quick") { &[100_000] } else { sizes }).await;
+    if wanted("latency") {
+        latency(seconds).await;
+    }
+    if wanted("committed") {
+        committed(if is("--quick") { 50 } else { 400 }).await;
+    }
+    if wanted("throughput") {
+        throughput(if is("--quick") { 20_000 } else { 100_000 }).await;
+    }
+    if wanted("loading") {
+        let sizes: &[u64] = if is("--full") { &[1_000_000, 10_000_000] } else { &[1_000_000] };
+        loading(if is("--quick") { &[100_000] } else { sizes }).await;
+    }
 }
 
 /// From the call that publishes to the set that refuses, at a steady rate.
@@ -202,9 +212,10 @@ async fn load(url: &str, count: u64) {
     println!("{seconds} {}", (resident_bytes() - before) / count as f64);
 }
 
+/// Of memory that is not a file's: what the program itself takes is no entry's.
 fn resident_bytes() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("RssAnon");
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number") * 1024.0
 }
 

@@ -246,8 +246,12 @@ impl RestrictionSet {
             }
             Event::SnapshotPart(entries) => {
                 let Some(tables) = &order.arriving else { return Applied::NeedsSnapshot };
-                for Entry { scope, effect, in_force } in &entries {
-                    tables.set(scope.kind(), self.id(scope), *effect, *in_force);
+                let keyed = |entry: &Entry| (entry.scope.kind(), self.id(&entry.scope), entry.effect, entry.in_force);
+                let keyed: Vec<_> = entries.iter().map(keyed).collect();
+                drop(entries);
+                // By itself: a processor looks far enough ahead then to wait for the memory of several at once.
+                for (kind, id, effect, in_force) in keyed {
+                    tables.set(kind, id, effect, in_force);
                 }
                 // Not heard from: half a state says nothing about how things stand.
                 return Applied::Yes;

@@ -254,8 +254,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the database fails. Nothing has changed then, unless it failed while it committed: the changes may have
-    /// been made in that case, and to ask for them again is safe.
+    /// When the database fails, or has not answered after seconds. Nothing has changed then, unless that was while it
+    /// committed: the changes may have been made in that case, and to ask for them again is safe.
     pub async fn apply(&self, wanted: Vec<Wanted>) -> Result<Vec<Option<Change>>, Arc<StoreError>> {
         self.call(wanted, None).await
     }

@@ -18,6 +18,13 @@ fuzz_target!(|input: &[u8]| {
         if let Ok(report) = wire::decode_report(line) {
             assert_eq!(wire::decode_report(&wire::encode_report(&report)), Ok(report));
         }
+        if let Some(at) = line.iter().position(|byte| *byte == b'=') {
+            let (name, value) = (&line[..at], &line[at + 1..]);
+            if let Ok((seq, scope, effect)) = wire::entry(name, value) {
+                // There is one way to write it.
+                assert_eq!((wire::key(&scope, effect).as_bytes(), wire::value(seq, effect).as_bytes()), (name, value));
+            }
+        }
         let Ok(message) = wire::decode(line) else { continue };
         // What was read can be written, and read again as the same.
         assert_eq!(wire::decode(&wire::encode(&message)).as_ref(), Ok(&message));

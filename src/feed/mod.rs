@@ -12,6 +12,7 @@ pub mod nats;
 #[cfg(feature = "server")]
 pub mod redis;
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::time::Instant;
 
@@ -26,9 +27,11 @@ pub use local::{LocalFeed, local};
 
 pub use crate::restrictions::wire;
 
-use crate::gate::{UidCase, normalized_uid};
+use crate::gate::UidCase;
 use crate::metrics::Metrics;
-use crate::restrictions::{Applied, Change, Entry, Event, RestrictionSet, Scope};
+use crate::restrictions::{Applied, Event, RestrictionSet, Scope};
+#[cfg(feature = "server")]
+use crate::restrictions::{Change, Entry};
 
 /// A source of restrictions.
 ///
@@ -205,21 +208,28 @@ fn label(event: &Event) -> &'static str {
 }
 
 /// Brings the uids of `event` into the form in which tokens are compared with them; `None` when nothing is left of it.
-fn normalized(event: Event, uid_case: &impl Fn(&str) -> UidCase) -> Option<Event> {
-    let scope = |scope: Scope| match scope {
-        Scope::User { app, uid } => normalized_uid(uid_case(&app), &uid).map(|uid| Scope::User { app, uid }),
-        other => Some(other),
+fn normalized(mut event: Event, uid_case: &impl Fn(&str) -> UidCase) -> Option<Event> {
+    let normalize = |scope: &mut Scope| {
+        let Scope::User { app, uid } = scope else { return true };
+        match uid_case(app).normalize(uid) {
+            None => return false,
+            // Most are: millions of them may be on their way.
+            Some(Cow::Borrowed(_)) => {}
+            Some(Cow::Owned(folded)) => *uid = folded,
+        }
+        true
     };
-    Some(match event {
-        Event::Change(change) => Event::Change(Change { scope: scope(change.scope)?, ..change }),
+    let is_left = match &mut event {
+        Event::Change(change) => normalize(&mut change.scope),
         Event::SnapshotPart(entries) => {
-            let entry = |entry: Entry| Some(Entry { scope: scope(entry.scope)?, ..entry });
-            Event::SnapshotPart(entries.into_iter().filter_map(entry).collect())
+            entries.retain_mut(|entry| normalize(&mut entry.scope));
+            true
         }
-        Event::Snapshot { seq, entries } => {
-            let entry = |(of, effect)| Some((scope(of)?, effect));
-            Event::Snapshot { seq, entries: entries.into_iter().filter_map(entry).collect() }
+        Event::Snapshot { entries, .. } => {
+            entries.retain_mut(|(scope, _)| normalize(scope));
+            true
         }
-        other => other,
-    })
+        Event::SnapshotBegins { .. } | Event::SnapshotEnds { .. } | Event::Heartbeat { .. } => true,
+    };
+    is_left.then_some(event)
 }

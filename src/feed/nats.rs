@@ -67,8 +67,8 @@ use reader::{Numbered, Reader};
 /// A heartbeat's header: of how many subjects the stream has a message at least.
 const SUBJECTS_HEADER: &str = "Mediagate-Subjects";
 
-/// Events that wait to be taken; above that, reading waits.
-const CAPACITY: usize = 64;
+/// Events that wait to be taken; above that, reading waits. A part of a state is one of them, so these are few.
+const CAPACITY: usize = 4;
 
 fn kept_subjects(headers: &HeaderMap) -> u64 {
     headers.get(SUBJECTS_HEADER).and_then(|count| count.as_str().parse().ok()).unwrap_or(0)

@@ -10,13 +10,13 @@
 //! | key | type | holds |
 //! | --- | --- | --- |
 //! | `{mediagate}:meta` | hash | `source`, `seq`, `generation`, `count`: where the state stands and how many fields it has |
-//! | `{mediagate}:state:<generation>` | hash | field [`wire::key`](super::wire::key), value the newest change message of it; what is lifted is deleted |
+//! | `{mediagate}:state:2:<generation>` | hash | what is in force: field [`wire::key`](super::wire::key), value [`wire::value`](super::wire::value); what is lifted is deleted |
 //! | `{mediagate}:changes` | stream | field `m`: one message of [`wire`](super::wire); ids by the server, about the newest 100,000 |
 //! | `{mediagate}:reports` | channel | one report of a node for each message |
 //!
 //! State and stream are written together by one script, so they never disagree. A refill writes the hash of a new
 //! generation beside the old one and then swaps them; until then it has an expiry, so one that is never finished goes
-//! away by itself. Where `count` is not the length of the hash, or the stream is gone, something was lost (an
+//! away by itself. The `2` is of the way in which fields and values are written. Where `count` is not the length of the hash, or the stream is gone, something was lost (an
 //! eviction, a half-restored dump): nodes load nothing from it, and the relay fills it again.
 //!
 //! # Publishing from elsewhere

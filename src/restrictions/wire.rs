@@ -10,6 +10,8 @@
 //! {"v":1,"type":"node","node":"edge-1","instance":"5c1e","source":"9f2c","seq":8,"entries":2,"fresh":true}
 //! ```
 //!
+//! A broker that keeps the state under names need not keep messages: see [`key`] and [`value`].
+//!
 //! `source` names whose numbers `seq` are. Members that are not known are passed over, a version or type that is not
 //! known makes the message one for somebody else. Outside systems may write these too, so nothing in them is believed
 //! before it is checked.
@@ -18,7 +20,13 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Change, Effect, EffectKind, Scope, ScopeKind};
+use super::{Change, EffectKind, Scope, ScopeKind};
+
+mod state;
+
+#[cfg(feature = "server")]
+pub(crate) use state::number;
+pub use state::{entry, key, value};
 
 /// Longest message, in bytes.
 pub const MAX_MESSAGE_BYTES: usize = 4096;
@@ -245,14 +253,6 @@ fn with_change<'a>(raw: Raw<'a>, change: &'a Change) -> Raw<'a> {
         in_force: Some(change.in_force),
         ..raw
     }
-}
-
-/// The name under which a broker keeps the newest change of one effect on one scope: `deactivated/user/acme/bob`. An
-/// app id has no slash, so no two are alike.
-pub fn key(scope: &Scope, effect: Effect) -> String {
-    let effect = effect.kind().label();
-    let (app, name) = scope.parts();
-    format!("{effect}/{}/{app}/{name}", scope.kind().label())
 }
 
 #[derive(Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use sqlx::{AnyConnection, AnyPool, AssertSqlSafe, Connection, Row};
@@ -21,6 +22,10 @@ const ALTERNATIVES: usize = 100;
 
 /// Changes that one transaction makes at most, unless one call wants more.
 const BATCH: usize = 4000;
+
+/// How long a commit may take, from its first statement on. Longer than either database waits for a lock, so that this
+/// is heard from one that does not answer at all: a server that has vanished, a disk that stands still.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Changes that are kept for a relay that lags; one that is further behind loads the whole state.
 pub(super) const KEPT_CHANGES: u64 = 500_000;
@@ -75,13 +80,11 @@ pub(super) async fn answer(
             calls.push((call.work, call.wanted));
             answers.push(call.answer);
         }
-        let committed = match pool.acquire().await {
-            Ok(mut connection) => commit(&mut connection, &location, calls).await,
-            Err(error) => Err(StoreError::new(&location, &error)),
-        };
+        let committed = commit(&pool, &location, calls).await;
+        // One that failed may have been made all the same.
+        changed.send_modify(|times| *times += 1);
         match committed {
             Ok(changes) => {
-                changed.send_modify(|times| *times += 1);
                 for (answer, changes) in answers.into_iter().zip(changes) {
                     let _ = answer.send(Ok(changes));
                 }
@@ -100,11 +103,18 @@ pub(super) async fn answer(
 ///
 /// [`Store::apply`]: super::Store::apply
 async fn commit(
-    connection: &mut AnyConnection,
+    pool: &AnyPool,
     location: &Location,
     calls: Vec<(Option<Work>, Vec<Wanted>)>,
 ) -> Result<Vec<Vec<Option<Change>>>, StoreError> {
-    write(connection, location, calls).await.map_err(|error| StoreError::new(location, &error))
+    let mut connection = pool.acquire().await.map_err(|error| StoreError::new(location, &error))?;
+    if let Ok(written) = tokio::time::timeout(COMMIT_TIMEOUT, write(&mut connection, location, calls)).await {
+        return written.map_err(|error| StoreError::new(location, &error));
+    }
+    // Not given back: the pool would wait for its answer.
+    drop(connection.detach());
+    let cause = format!("no answer in {} s; whether it has committed is not known", COMMIT_TIMEOUT.as_secs());
+    Err(StoreError::Failed { store: location.to_string(), cause })
 }
 
 async fn write(

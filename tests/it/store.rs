@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use mediagate::restrictions::{Change, Effect, Scope};
 use mediagate::store::{Action, Changes, Location, Store, StoreError, Wanted};
+use sqlx::Connection;
+use sqlx::postgres::{PgConnectOptions, PgConnection};
 use tempfile::TempDir;
 
 use crate::support::postgres_server::PostgresServer;
@@ -238,6 +240,45 @@ async fn a_crash_of_postgresql_loses_nothing_that_was_acknowledged() {
         }
         assert_eq!(seq, entries.len() as u64, "no gap");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_stands_still_under_a_commit_is_given_up_and_found_again() {
+    let server = PostgresServer::start();
+    let store = Store::open(server.location()).await.expect("a store");
+    seqs(&store, vec![impose("alice")]).await;
+
+    // A commit of ours waits for this one's lock when everything stops.
+    let password = std::fs::read_to_string(server.password_file()).expect("a password");
+    let options: PgConnectOptions = server.url().parse().expect("a URL");
+    let mut other = PgConnection::connect_with(&options.password(&password)).await.expect("a connection");
+    sqlx::raw_sql("BEGIN; SELECT seq FROM counter FOR UPDATE").execute(&mut other).await.expect("a lock");
+    let committing = tokio::spawn({
+        let store = store.clone();
+        async move { store.apply(vec![impose("bob")]).await }
+    });
+    let waits = "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waits).fetch_one(&mut other).await.expect("a number") == 0 {
+        assert!(!committing.is_finished(), "it waits for the lock");
+    }
+    server.signal("STOP");
+    let committed = tokio::time::timeout(Duration::from_secs(60), committing).await.expect("it is given up");
+    let error = committed.expect("no panic").expect_err("nobody answers");
+    assert!(error.to_string().contains("whether it has committed is not known"), "{error}");
+    // And the writer goes on to the next call.
+    let next = tokio::time::timeout(Duration::from_secs(60), store.apply(vec![impose("carol")])).await;
+    next.expect("it is given up").expect_err("nobody answers");
+
+    server.signal("CONT");
+    drop(other);
+    let wanted = || vec![impose("bob"), impose("carol")];
+    let mut asked = 0;
+    while let Err(error) = store.apply(wanted()).await {
+        asked += 1;
+        assert!(asked < 1000, "{error}");
+    }
+    let (seq, entries) = store.state().await.expect("a state");
+    assert_eq!((seq, entries.len()), (3, 3), "each once, whatever became of the first attempts");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

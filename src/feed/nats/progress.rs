@@ -9,7 +9,7 @@ use crate::feed::wire::Position;
 use crate::restrictions::{Change, Entry, Event};
 
 /// Entries that are handed on together.
-const PART: usize = 512;
+const PART: usize = 256;
 
 /// Changes that may be held back while a state is loaded.
 const MAX_HELD: usize = 1 << 16;

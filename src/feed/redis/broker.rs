@@ -95,8 +95,8 @@ impl RedisBroker {
         call.arg(last.to_string()).arg(self.stream_entries);
         for change in changes {
             let message = Message::Change { source: after.source.clone(), change: change.clone() };
-            call.arg(if change.in_force { "set" } else { "del" });
-            call.arg(wire::key(&change.scope, change.effect)).arg(wire::encode(&message));
+            let value = if change.in_force { wire::value(change.seq, change.effect) } else { String::new() };
+            call.arg(wire::key(&change.scope, change.effect)).arg(value).arg(wire::encode(&message));
         }
         let answer = self.link.script(&call).await;
         self.outcome(answer)
@@ -137,7 +137,8 @@ impl RedisBroker {
             for entry in run {
                 command.arg(wire::key(&entry.scope, entry.effect));
                 if in_force {
-                    command.arg(wire::encode(&message(at, entry)));
+                    // The change that led to it may be any up to there.
+                    command.arg(wire::value(at.seq.max(1), entry.effect));
                 }
             }
             commands.push(command);
@@ -223,10 +224,4 @@ impl Broker for RedisBroker {
         }
         filled
     }
-}
-
-/// A state's entry as the message that led to it might have been.
-fn message(at: &Position, entry: &Entry) -> Message {
-    let Entry { scope, effect, in_force } = entry.clone();
-    Message::Change { source: at.source.clone(), change: Change { seq: at.seq.max(1), scope, effect, in_force } }
 }

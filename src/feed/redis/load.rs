@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use redis::{RedisResult, Value, cmd};
+use tokio::sync::mpsc;
+
+use super::link::Link;
 use super::look::look;
 use super::message::EntryId;
 use super::verdict::{Held, Verdict};
@@ -9,11 +13,11 @@ use super::worker::{Trouble, Worker};
 use crate::feed::wire::{self, Message, Position};
 use crate::restrictions::{Entry, Event};
 
-/// Fields in one read of the state.
-const FIELDS_AT_ONCE: usize = 4096;
+/// About as many fields in one read of the state: more of them take more memory at once, and are hardly sooner here.
+const FIELDS_AT_ONCE: usize = 1024;
 
 /// Entries in one event.
-const PART: usize = 2048;
+const PART: usize = 256;
 
 /// States that are loaded more often than this are loaded after a pause.
 const SELDOM: Duration = Duration::from_secs(60);
@@ -47,23 +51,17 @@ impl Worker {
 
     /// Delivers what the hash `state` holds, some of it newer than the rest.
     async fn send_state(&mut self, state: &str) -> Result<(), Trouble> {
-        let mut cursor = 0;
-        loop {
-            let (next, fields) = self.scan(state, cursor, FIELDS_AT_ONCE).await?;
-            for fields in fields.chunks(2 * PART) {
-                let entries: Vec<Entry> = fields.chunks_exact(2).filter_map(|pair| entry(&pair[0], &pair[1])).collect();
-                for _ in entries.len()..fields.len() / 2 {
-                    self.pass_over("malformed");
-                }
-                self.send(Event::SnapshotPart(entries)).await?;
-                // The next chunk takes milliseconds again: others first.
-                tokio::task::yield_now().await;
-            }
-            if next == 0 {
-                return Ok(());
-            }
-            cursor = next;
+        let (mut cursor, mut fields) = scan(&mut self.asking, state, 0, FIELDS_AT_ONCE).await?;
+        while cursor != 0 {
+            // The server looks for the next ones while these are read.
+            let delivery = deliver(&self.events, self.resync, fields);
+            let (next, malformed) = tokio::join!(scan(&mut self.asking, state, cursor, FIELDS_AT_ONCE), delivery);
+            self.pass_over("malformed", malformed?);
+            (cursor, fields) = next?;
         }
+        let malformed = deliver(&self.events, self.resync, fields).await?;
+        self.pass_over("malformed", malformed);
+        Ok(())
     }
 
     /// Delivers what has changed after `from` until `seq`, as further parts. Returns the last entry that was read, or
@@ -100,30 +98,30 @@ impl Worker {
     }
 }
 
-/// A field of the state, unless it is not what its name says.
-fn entry(field: &[u8], value: &[u8]) -> Option<Entry> {
-    let Ok(Message::Change { change, .. }) = wire::decode(value) else { return None };
-    let is_named_so = wire::key(&change.scope, change.effect).as_bytes() == field;
-    (is_named_so && change.in_force).then_some(Entry { scope: change.scope, effect: change.effect, in_force: true })
+/// Reads about `count` fields of a state, each with its value behind it.
+pub(super) async fn scan(link: &mut Link, state: &str, cursor: u64, count: usize) -> RedisResult<(u64, Vec<Value>)> {
+    let command = cmd("HSCAN").arg(state).arg(cursor).arg("COUNT").arg(count).take();
+    link.run(&command).await
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::restrictions::{Effect, Scope};
-
-    #[test]
-    fn a_field_of_the_state_says_what_its_name_says() {
-        let value = br#"{"v":1,"type":"change","source":"s","seq":7,"scope":"user","app":"acme","uid":"bob","effect":"deactivated","in_force":true}"#;
-        let bob = Entry {
-            scope: Scope::User { app: "acme".into(), uid: "bob".into() },
-            effect: Effect::Deactivated,
-            in_force: true,
-        };
-        assert_eq!(entry(b"deactivated/user/acme/bob", value), Some(bob));
-        assert_eq!(entry(b"deactivated/user/acme/eve", value), None);
-        assert_eq!(entry(b"deactivated/user/acme/bob", b"{}"), None);
-        let lifted = String::from_utf8_lossy(value).replace("true", "false");
-        assert_eq!(entry(b"deactivated/user/acme/bob", lifted.as_bytes()), None);
+/// Delivers `fields` and their values as parts of a state; returns how many are not what they should be.
+async fn deliver(events: &mpsc::Sender<(u64, Event)>, resync: u64, fields: Vec<Value>) -> Result<u64, Trouble> {
+    // The question for the next ones goes out first.
+    tokio::task::yield_now().await;
+    let mut malformed = 0;
+    for fields in fields.chunks(2 * PART) {
+        let entries: Vec<Entry> = fields.chunks(2).filter_map(entry).collect();
+        malformed += fields.len().div_ceil(2) - entries.len();
+        events.send((resync, Event::SnapshotPart(entries))).await.map_err(|_| Trouble::Unwanted)?;
+        // Whoever takes it need not wait for the rest.
+        tokio::task::yield_now().await;
     }
+    Ok(malformed as u64)
+}
+
+/// A field of the state and its value, unless they are not what they should be.
+fn entry(pair: &[Value]) -> Option<Entry> {
+    let [Value::BulkString(field), Value::BulkString(value)] = pair else { return None };
+    let (_, scope, effect) = wire::entry(field, value).ok()?;
+    Some(Entry { scope, effect, in_force: true })
 }

@@ -5,7 +5,7 @@ use redis::{Cmd, RedisResult, Value, cmd};
 use super::keys::Keys;
 use super::link::{Link, unexpected};
 use super::message::{self, EntryId};
-use crate::feed::wire::{Position, is_label};
+use crate::feed::wire::{Position, is_label, number};
 
 /// How often a look is taken again because the generation changed meanwhile.
 const ATTEMPTS: usize = 4;
@@ -94,12 +94,6 @@ fn meta(source: &[u8], seq: &[u8], generation: &[u8], count: &[u8]) -> Option<Me
         generation: label(generation)?,
         count: number(count)?,
     })
-}
-
-/// A number as scripts compare it: decimal, without a sign or leading zeros.
-fn number(text: &[u8]) -> Option<u64> {
-    let number: u64 = std::str::from_utf8(text).ok()?.parse().ok()?;
-    (number.to_string().as_bytes() == text).then_some(number)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 --
 -- KEYS: meta, state of the generation, changes
 -- ARGV: source, seq after which they follow, generation, seq of the last one, about how many entries the stream keeps,
---       then for each change: "set" or "del", its field in the state, its message
+--       then for each change: its field in the state, its value there (empty when it is lifted), its message
 -- Answers "OK", or "MOVED" when the broker stands elsewhere or has lost something.
 
 local meta = redis.call('HMGET', KEYS[1], 'source', 'seq', 'generation', 'count')
@@ -21,10 +21,10 @@ for i = 6, #ARGV, 3 do
     end
     return added
   end
-  if ARGV[i] == 'set' then
-    redis.call('HSET', KEYS[2], ARGV[i + 1], ARGV[i + 2])
+  if ARGV[i + 1] == '' then
+    redis.call('HDEL', KEYS[2], ARGV[i])
   else
-    redis.call('HDEL', KEYS[2], ARGV[i + 1])
+    redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
   end
 end
 redis.call('HSET', KEYS[1], 'seq', ARGV[4], 'count', redis.call('HLEN', KEYS[2]))

@@ -4,13 +4,14 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use redis::{RedisError, RedisResult, Value, cmd};
+use redis::{RedisError, RedisResult, cmd};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::RedisOptions;
 use super::keys::Keys;
 use super::link::{Link, Throttle, broker_error, unexpected};
+use super::load::scan;
 use super::look::{Meta, glance, look};
 use super::message::{self, EntryId, StreamEntry};
 use super::verdict::{Claim, Held, Settled, Step, Verdict, settled, step, verdict};
@@ -47,9 +48,9 @@ pub(super) struct Worker {
     pub(super) asking: Link,
     /// For reads that wait.
     reading: Link,
-    events: mpsc::Sender<(u64, Event)>,
+    pub(super) events: mpsc::Sender<(u64, Event)>,
     resyncs: watch::Receiver<u64>,
-    resync: u64,
+    pub(super) resync: u64,
     /// What has been delivered; `None` when the state is to be loaded whatever it is.
     pub(super) held: Option<Held>,
     /// Whether the state is to be loaded although nothing may have been missed.
@@ -95,7 +96,7 @@ impl Worker {
     pub(super) async fn try_all(&mut self) -> Result<(), BrokerError> {
         let tried = async {
             let look = look(&mut self.asking, &self.keys, None).await?;
-            self.scan(&self.keys.state("none"), 0, 1).await?;
+            scan(&mut self.asking, &self.keys.state("none"), 0, 1).await?;
             self.read_after(look.last).await?;
             Ok(())
         };
@@ -174,7 +175,7 @@ impl Worker {
                 let Some(held) = &self.held else { return Ok(()) };
                 match step(&held.at, entry.message) {
                     Step::Skip => {}
-                    Step::Count(label) => self.pass_over(label),
+                    Step::Count(label) => self.pass_over(label, 1),
                     // From before this session, and so no sign of life.
                     Step::Deliver(Event::Heartbeat { .. }, _) if entry.id <= newest => {}
                     Step::Deliver(event, seq) => {
@@ -214,18 +215,20 @@ impl Worker {
             Settled::WentBack => self.held = None,
             Settled::Old => return false,
             Settled::False => {
-                self.pass_over("absurd");
+                self.pass_over("absurd", 1);
                 return false;
             }
         }
         true
     }
 
-    /// Counts something in the stream that cannot be used.
-    pub(super) fn pass_over(&mut self, label: &'static str) {
-        self.metrics.feed_events.with_label_values(&[label]).inc();
-        let key = &self.keys.changes;
-        self.passed_over.run(|| log::warn!("restrictions: {key} has messages that are {label}; passing over them"));
+    /// Counts something on the broker that cannot be used.
+    pub(super) fn pass_over(&mut self, label: &'static str, count: u64) {
+        if count == 0 {
+            return;
+        }
+        self.metrics.feed_events.with_label_values(&[label]).inc_by(count);
+        self.passed_over.run(|| log::warn!("restrictions: the broker holds what is {label}; passing over it"));
     }
 
     pub(super) async fn send(&mut self, event: Event) -> Result<(), Trouble> {
@@ -247,12 +250,5 @@ impl Worker {
         command.arg("COUNT").arg(ENTRIES_AT_ONCE).arg("STREAMS").arg(&self.keys.changes).arg(last.to_string());
         let entries = message::read(self.asking.run(&command).await?);
         entries.ok_or_else(|| unexpected("XREAD"))
-    }
-
-    /// Reads about `count` fields of a state, with their values.
-    pub(super) async fn scan(&mut self, state: &str, cursor: u64, count: usize) -> RedisResult<(u64, Vec<Vec<u8>>)> {
-        let command = cmd("HSCAN").arg(state).arg(cursor).arg("COUNT").arg(count).take();
-        let (cursor, fields): (u64, Value) = self.asking.run(&command).await?;
-        Ok((cursor, redis::from_redis_value(fields)?))
     }
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::restrictions::Effect;
 
 fn change(scope: Scope, effect: Effect, in_force: bool) -> Message {
     Message::Change { source: "9f2c".into(), change: Change { seq: 7, scope, effect, in_force } }
@@ -104,15 +105,6 @@ fn malformed_messages_are_refused() {
         Err(WireError::Malformed),
     );
     check(&" ".repeat(MAX_MESSAGE_BYTES + 1), Err(WireError::Malformed));
-}
-
-#[test]
-fn keys_differ_wherever_scope_or_effect_do() {
-    let token = Scope::Token { app: "acme".into(), jti: "user/x".into() };
-    assert_eq!(key(&user(), Effect::Deactivated), "deactivated/user/acme/bob");
-    assert_eq!(key(&user(), Effect::IssuedBefore { before: 1 }), "issued_before/user/acme/bob");
-    assert_eq!(key(&token, Effect::Deactivated), "deactivated/token/acme/user/x");
-    assert_eq!(key(&Scope::App { app: "acme".into() }, Effect::Deactivated), "deactivated/app/acme/");
 }
 
 #[test]

@@ -66,13 +66,21 @@ async fn lies_in_the_state_are_left_out_and_the_rest_is_loaded() {
     let mut broker = relay(&server);
     fill(&mut broker, &at(3), &entries(0..3)).await.unwrap();
     let state = server.generations().await.remove(0);
-    for (field, value) in [("nonsense", "nonsense"), ("deactivated/user/acme/bob", &change("db-1", 2))] {
+    let json = change("db-1", 2);
+    let lies = [
+        ("nonsense", "nonsense"),
+        ("deactivated/user/acme/bob", json.as_str()),
+        ("deactivated/user/acme/eve", "3 1"),
+        ("deactivated/user/acme/dan", ""),
+        ("issued_before/user/acme/eve", "3"),
+    ];
+    for (field, value) in lies {
         server.command::<u64>(&["HSET", &state, field, value]).await;
         server.command::<u64>(&["HINCRBY", "{mediagate}:meta", "count", "1"]).await;
     }
     let mut node = Node::connect(&server).await;
     node.until("loaded", |node| node.seq == Some(3)).await;
-    assert_eq!((node.names().len(), node.passed_over("malformed")), (3, 2));
+    assert_eq!((node.names().len(), node.passed_over("malformed")), (3, lies.len() as u64));
 }
 
 #[tokio::test]

@@ -57,6 +57,19 @@ impl PostgresServer {
         self.dir.path().join("password")
     }
 
+    /// Sends a signal by its name to every process of it: `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        let parent = self.process.id().to_string();
+        let send = |name: &str, to: &[&str]| {
+            let _ = Command::new("kill").arg(format!("-{name}")).args(to).stderr(Stdio::null()).status();
+        };
+        // Its list of children is whole only while it stands still and cannot let one go.
+        send("STOP", &[&parent]);
+        let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap_or_default();
+        send(name, &children.split_whitespace().collect::<Vec<_>>());
+        send(name, &[&parent]);
+    }
+
     /// Kills every process of it at once and starts it again over what is on the disk.
     pub fn crash(&mut self) {
         // The postmaster's death ends its children.
@@ -75,6 +88,8 @@ impl PostgresServer {
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
+        // One that stands still would not see its parent die.
+        self.signal("CONT");
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
