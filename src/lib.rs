@@ -94,6 +94,8 @@ pub mod access_log;
 pub mod logger;
 #[cfg(feature = "proxy")]
 pub mod metrics;
+#[cfg(feature = "proxy")]
+pub mod observed;
 
 #[cfg(feature = "server")]
 pub mod dev;

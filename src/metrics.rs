@@ -8,6 +8,7 @@ use prometheus::{
 };
 
 use crate::gate::Gate;
+use crate::observed::Observations;
 use crate::restrictions::{RestrictionSet, ScopeKind};
 
 /// What became of a request.
@@ -49,8 +50,10 @@ pub struct Metrics {
     pub requests: IntCounterVec,
     /// The one of them that counts almost every request, so that its labels are not looked up each time.
     served: IntCounter,
-    /// `mediagate_observed_denials_total{reason}`: what `access = "observe"` let through.
+    /// `mediagate_observed_denials_total{app,reason}`: what `access = "observe"` let through.
     pub observed: IntCounterVec,
+    /// The same, and the first of it, for the control plane.
+    pub observations: Observations,
     /// `mediagate_decision_seconds`: extract to resolve.
     pub decision_seconds: Histogram,
     /// `mediagate_upstream_seconds`: from the decision to the storage's header.
@@ -132,10 +135,11 @@ impl Metrics {
         Metrics {
             served: requests.with_label_values(&[Outcome::Served.label(), "ok"]),
             requests,
+            observations: Observations::default(),
             observed: counters(
                 "mediagate_observed_denials_total",
                 "Requests let through by access = \"observe\" that \"enforce\" would refuse, by reason.",
-                &["reason"],
+                &["app", "reason"],
             ),
             decision_seconds: histogram(
                 "mediagate_decision_seconds",

@@ -18,6 +18,7 @@ use crate::access_log::AccessLog;
 use crate::config::{self, Config, FeedSource};
 use crate::control::nodes::Nodes;
 use crate::control::{self, ControlOptions, ControlState, Issuers};
+use crate::gate::Access;
 use crate::jwks::{KeySets, Times};
 use crate::proxy::{MediaServer, Shared, Tls};
 use crate::relay::step_down;
@@ -94,6 +95,9 @@ impl Gateway {
             Some(control) => Some(Store::open(&control.store).await?),
             None => None,
         };
+        if let Some(store) = &store {
+            check_switch(store, &shared).await?;
+        }
         // Two processes of one name must not both hold the lease.
         let holder = format!("{}-{}", config.name, random_id());
         if let Some(store) = &store {
@@ -293,6 +297,23 @@ impl Drop for Gateway {
         self.feed_tasks.iter().for_each(JoinHandle::abort);
         self.key_sets.iter().for_each(|key_sets| key_sets.stop());
     }
+}
+
+/// Refuses a configuration that asks less than the control plane has set for good: whoever wrote it believes something
+/// that is not so.
+async fn check_switch(store: &Store, shared: &Shared) -> anyhow::Result<()> {
+    let gate = shared.gate.load_full();
+    for app in gate.apps() {
+        let access = gate.access(app).unwrap_or_default();
+        if access != Access::Enforce && store.settings(app).await?.app.is_enforced {
+            bail!(
+                "app `{app}` has access = \"{}\" in the configuration, and was switched to \"enforce\" through the API, \
+                 which is for good: write access = \"enforce\", or leave it out",
+                access.label()
+            );
+        }
+    }
+    Ok(())
 }
 
 /// The media listener before it serves: an address that is taken is an error before anything else begins.

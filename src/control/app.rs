@@ -1,6 +1,7 @@
 //! `/app`: the switch, and what was shared before it.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use axum::Json;
 use axum::extract::{Extension, Request, State};
@@ -13,7 +14,7 @@ use super::fields::Fields;
 use super::nodes::Receipt;
 use super::users::Data;
 use super::{ControlState, store_failed};
-use crate::feed::wire::is_name;
+use crate::feed::wire::{Observed, is_name};
 use crate::gate::{Access, PublicPrefixes};
 use crate::store::settings::Settings;
 
@@ -99,6 +100,18 @@ pub(super) async fn update(
     let shown = state.shown(call.app, settings, receipt);
     log::info!("control: `{}` changed the settings of app `{}`: access {}", caller.name, shown.id, shown.access);
     Ok(Json(Data { data: shown }))
+}
+
+/// `GET /observed`: what would have been refused since each node started, if access were enforced.
+pub(super) async fn observed(
+    State(state): State<ControlState>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Json<Data<Vec<Observed>>>, ApiError> {
+    caller.full_access()?;
+    call::no_query(request.uri())?;
+    let app = App::of(request.headers(), &state.gate(), &caller)?;
+    Ok(Json(Data { data: state.0.nodes.observed(&app.id, Instant::now()) }))
 }
 
 impl ControlState {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::feed::wire::NodeReport;
+use crate::feed::wire::{NodeReport, Observed};
 
 /// A node that says nothing for so long is no longer counted, unless it may go on serving for longer.
 const GONE_AFTER: Duration = Duration::from_secs(15);
@@ -17,6 +17,12 @@ const ACQUAINTED_AFTER: Duration = Duration::from_millis(2500);
 
 /// Most nodes that are kept in mind; more are passed over.
 const MAX_NODES: usize = 10_000;
+
+/// Most apps and reasons of one node.
+const MAX_OBSERVED: usize = 1000;
+
+/// Most offenders of one reason that are listed, of all nodes.
+const MAX_OFFENDERS_LISTED: usize = 20;
 
 /// The nodes.
 #[derive(Debug)]
@@ -34,6 +40,8 @@ pub struct Nodes {
 struct Known {
     report: NodeReport,
     at: Instant,
+    /// What it would have refused, by app and reason.
+    observed: BTreeMap<(String, String), Observed>,
 }
 
 /// One node, as the API shows it.
@@ -96,7 +104,19 @@ impl Nodes {
                 return;
             }
         }
-        known.insert(key, Known { report, at: now });
+        let observed = report.observed.clone();
+        let place = known.entry(key).or_insert_with(|| Known {
+            report: NodeReport::default(),
+            at: now,
+            observed: BTreeMap::new(),
+        });
+        (place.report, place.at) = (report, now);
+        if let Some(row) = observed {
+            let key = (row.app.clone(), row.reason.clone());
+            if place.observed.len() < MAX_OBSERVED || place.observed.contains_key(&key) {
+                place.observed.insert(key, row);
+            }
+        }
         drop(known);
         self.reported.send_modify(|times| *times += 1);
     }
@@ -115,6 +135,24 @@ impl Nodes {
                 reported_ms_ago: ago.as_millis() as u64,
             }
         })
+    }
+
+    /// What the nodes that are there at `now` would have refused of `app` since each of them started, by reason.
+    pub fn observed(&self, app: &str, now: Instant) -> Vec<Observed> {
+        let mut rows: BTreeMap<String, Observed> = BTreeMap::new();
+        self.live(now, |known, _| {
+            for row in known.observed.values().filter(|row| row.app == app) {
+                let sum = rows.entry(row.reason.clone()).or_insert_with(|| Observed {
+                    app: row.app.clone(),
+                    reason: row.reason.clone(),
+                    ..Observed::default()
+                });
+                sum.count = sum.count.saturating_add(row.count);
+                let room = MAX_OFFENDERS_LISTED.saturating_sub(sum.first.len());
+                sum.first.extend(row.first.iter().take(room).cloned());
+            }
+        });
+        rows.into_values().collect()
     }
 
     /// Waits until every node has `seq` of `source`, `limit` at most, and tells which have. `since`: the commit. A
@@ -174,9 +212,10 @@ impl Nodes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feed::wire::Offender;
 
     fn report(node: &str, source: &str, seq: u64) -> NodeReport {
-        NodeReport { node: node.into(), instance: String::new(), source: source.into(), seq, entries: 1, fresh: true }
+        NodeReport { node: node.into(), source: source.into(), seq, entries: 1, fresh: true, ..NodeReport::default() }
     }
 
     #[test]
@@ -192,6 +231,27 @@ mod tests {
         let later = nodes.list("s", 7, start + GONE_AFTER);
         assert_eq!(later.len(), 1);
         assert!(nodes.list("s", 7, start + 2 * GONE_AFTER).is_empty());
+    }
+
+    #[test]
+    fn what_nodes_observed_is_summed_by_reason() {
+        let start = Instant::now();
+        let nodes = Nodes::new(start, Duration::ZERO);
+        let offender = |object: &str| Offender { object: object.into(), token: None };
+        let heard = |node: &str, app: &str, reason: &str, count, object: &str| {
+            let observed = Observed { app: app.into(), reason: reason.into(), count, first: vec![offender(object)] };
+            nodes.heard(NodeReport { observed: Some(observed), ..report(node, "s", 1) }, start);
+        };
+        heard("a", "acme", "token_missing", 2, "acme/1");
+        heard("a", "acme", "token_expired", 1, "acme/2");
+        heard("a", "acme", "token_missing", 5, "acme/1");
+        heard("b", "acme", "token_missing", 7, "acme/3");
+        heard("b", "other", "token_missing", 9, "other/1");
+        nodes.heard(report("a", "s", 2), start);
+        let rows = nodes.observed("acme", start);
+        let brief: Vec<_> = rows.iter().map(|row| (&*row.reason, row.count, row.first.len())).collect();
+        assert_eq!(brief, [("token_expired", 1, 1), ("token_missing", 12, 2)]);
+        assert!(nodes.observed("acme", start + 2 * GONE_AFTER).is_empty());
     }
 
     #[test]

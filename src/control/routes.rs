@@ -58,6 +58,7 @@ fn api() -> Router<ControlState> {
         .route("/apikeys", none().post(keys::create).get(keys::list))
         .route("/apikeys/{key}", none().get(keys::get).put(keys::rename).delete(keys::delete))
         .route("/app", none().get(app::get).put(app::update))
+        .route("/observed", none().get(app::observed))
         .route("/restrictions", none().post(restrictions::impose).delete(restrictions::lift))
         .route("/nodes", none().get(list_nodes))
 }

@@ -151,8 +151,10 @@ impl Drop for Exchange {
         let end = self.end.unwrap_or(End { outcome, reason, status: 0, bytes: 0 });
         self.shared.metrics.count(end.outcome, end.reason);
         self.shared.metrics.response_bytes.inc_by(end.bytes as u64);
-        if let Some(denial) = self.observed {
-            self.shared.metrics.observed.with_label_values(&[denial.reason()]).inc();
+        if let (Some(denial), Some(app)) = (self.observed, &self.trace.app) {
+            self.shared.metrics.observed.with_label_values(&[app, denial.reason()]).inc();
+            let object = self.trace.object.as_deref().unwrap_or_default();
+            self.shared.metrics.observations.note(app, denial.reason(), object, self.trace.token);
         }
         self.log(&started, end, now);
     }

@@ -18,7 +18,8 @@ use quick_cache::sync::Cache;
 use super::Shared;
 use super::exchange::{End, Exchange, Replacement, Started};
 use super::failure::{failure_of, warn_of};
-use super::respond::{Answer, common_fields, respond, respond_options, respond_presigned, response};
+use super::pass::{ends_with_connection, method_label, pass_on, replace};
+use super::respond::{Answer, respond, respond_options, respond_presigned};
 use crate::gate::forward::{self, StorageAnswer, StorageFailure};
 use crate::gate::{Decision, Denial, Handout, Now, was_modified_before};
 use crate::metrics::Outcome;
@@ -371,64 +372,6 @@ impl MediaFilter {
             },
         };
         exchange.end = Some(End { outcome, reason, status, bytes });
-    }
-}
-
-/// Whether the end of the connection is the end of the body that is being sent: then a body that was broken off looks
-/// whole unless the connection is reset.
-fn ends_with_connection(session: &Session) -> bool {
-    let fields = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-    let framed = |response: &ResponseHeader| fields.iter().any(|field| response.headers.contains_key(field));
-    !session.is_http2() && session.response_written().is_some_and(|response| !framed(response))
-}
-
-/// Copies the storage's answer to the client, without what is the storage's own business.
-fn pass_on(session: &Session, upstream: &mut ResponseHeader, exchange: &Exchange) {
-    let mut fields = forward::response_fields(&upstream.headers);
-    // Without a length the body is chunked, as Pingora has said on the storage's header already; for HTTP/1.0, which
-    // knows no chunks, it ends with the connection.
-    let has_length = fields.contains_key(header::CONTENT_LENGTH);
-    let knows_chunks = session.req_header().version == http::Version::HTTP_11;
-    if !has_length && upstream.headers.contains_key(header::TRANSFER_ENCODING) && knows_chunks {
-        fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    common_fields(&mut fields, &exchange.origin);
-    *upstream = response(upstream.status, fields);
-}
-
-/// Puts `answer` in place of the storage's answer, on the storage's own stream so that its connection is kept.
-fn replace(session: &Session, upstream: &mut ResponseHeader, exchange: &mut Exchange, answer: Answer) -> Result<()> {
-    let client = session.req_header();
-    let (content_type, body) = answer.body(&client.headers);
-    let is_head = client.method == http::Method::HEAD;
-    let has_body = upstream.headers.get(header::CONTENT_LENGTH).is_none_or(|length| length != "0");
-    if !is_head && (!has_body || matches!(upstream.status.as_u16(), 101 | 204 | 304)) {
-        return Error::e_explain(ErrorType::HTTPStatus(answer.status), "the storage's answer is not passed on");
-    }
-    let mut fields = answer.fields(content_type, body.len());
-    if answer.status == 416
-        && let Some(range) = upstream.headers.get(header::CONTENT_RANGE)
-    {
-        fields.insert(header::CONTENT_RANGE, range.clone());
-    }
-    common_fields(&mut fields, &exchange.origin);
-    if !is_head {
-        exchange.replacement = Replacement::Pending(body);
-    }
-    *upstream = response(answer.status(), fields);
-    Ok(())
-}
-
-/// A label for the log: client text never is one.
-fn method_label(method: &http::Method) -> &'static str {
-    match *method {
-        http::Method::GET => "GET",
-        http::Method::HEAD => "HEAD",
-        http::Method::OPTIONS => "OPTIONS",
-        http::Method::POST => "POST",
-        http::Method::PUT => "PUT",
-        http::Method::DELETE => "DELETE",
-        _ => "-",
     }
 }
 

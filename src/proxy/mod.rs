@@ -9,6 +9,7 @@ mod filter;
 mod listen;
 mod module;
 mod origin;
+mod pass;
 mod phases;
 mod respond;
 mod transfer;

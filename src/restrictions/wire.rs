@@ -34,6 +34,12 @@ pub const MAX_MESSAGE_BYTES: usize = 4096;
 /// Longest name of an app, user, session or token, in bytes.
 pub const MAX_NAME_BYTES: usize = 512;
 
+/// Most offenders of one reason.
+pub const MAX_OFFENDERS: usize = 4;
+
+/// How much of an offender's object is told, in bytes.
+pub const MAX_OBJECT_BYTES: usize = 240;
+
 /// Longest name of a source or node, in bytes.
 const MAX_LABEL_BYTES: usize = 64;
 
@@ -68,7 +74,7 @@ pub struct Position {
 }
 
 /// What a node says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeReport {
     /// The node's name.
     pub node: String,
@@ -83,6 +89,32 @@ pub struct NodeReport {
     pub entries: u64,
     /// Whether it has heard its feed lately.
     pub fresh: bool,
+    /// Something that it would have refused if access were enforced; another with each report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed: Option<Observed>,
+}
+
+/// What a node would have refused of one app for one reason, since it started.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observed {
+    /// The app.
+    pub app: String,
+    /// The reason, as metrics and logs have it.
+    pub reason: String,
+    /// How many requests.
+    pub count: u64,
+    /// The first of them, [`MAX_OFFENDERS`] at most.
+    pub first: Vec<Offender>,
+}
+
+/// A request that would have been refused.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offender {
+    /// App and key of the object, [`MAX_OBJECT_BYTES`] of it at most.
+    pub object: String,
+    /// A number for the token that tells nothing about it, as the node's log has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
 }
 
 /// Why a message is passed over.
@@ -286,7 +318,16 @@ pub fn decode_report(bytes: &[u8]) -> Result<NodeReport, WireError> {
     let report = raw.report;
     let is_label_or_empty = |label: &str| label.is_empty() || is_label(label);
     let is_good = is_label(&report.node) && is_label_or_empty(&report.source) && is_label_or_empty(&report.instance);
-    if is_good { Ok(report) } else { Err(WireError::Malformed) }
+    let is_sound = report.observed.as_ref().is_none_or(is_sound);
+    if is_good && is_sound { Ok(report) } else { Err(WireError::Malformed) }
+}
+
+fn is_sound(observed: &Observed) -> bool {
+    let is_offender = |offender: &Offender| {
+        offender.object.len() <= MAX_OBJECT_BYTES && offender.token.as_deref().is_none_or(is_label)
+    };
+    let is_named = crate::gate::is_app_id(&observed.app) && is_label(&observed.reason);
+    is_named && observed.first.len() <= MAX_OFFENDERS && observed.first.iter().all(is_offender)
 }
 
 #[cfg(test)]

@@ -45,8 +45,13 @@ pub(super) async fn edge(
     resync: watch::Receiver<u64>,
 ) -> anyhow::Result<Edge> {
     let (sender, applied) = watch::channel(0);
-    let reporting =
-        Reporting { shared: shared.clone(), name: name.to_owned(), instance: random_id(), applied: applied.clone() };
+    let reporting = Reporting {
+        shared: shared.clone(),
+        name: name.to_owned(),
+        instance: random_id(),
+        applied: applied.clone(),
+        turn: 0,
+    };
     let metrics = || Arc::clone(&shared.metrics);
     let tasks = match source {
         FeedSource::Local => {
@@ -156,6 +161,8 @@ struct Reporting {
     /// Tells this process from another of the same name.
     instance: String,
     applied: watch::Receiver<u64>,
+    /// Whose turn it is of what was observed.
+    turn: usize,
 }
 
 impl Reporting {
@@ -173,12 +180,14 @@ impl Reporting {
         }
     }
 
-    fn report(&self) -> NodeReport {
+    fn report(&mut self) -> NodeReport {
         let restrictions = &self.shared.restrictions;
         let (source, seq) = restrictions.position();
         let most = self.shared.gate.load().freshness().max_staleness;
         let fresh = restrictions.age(Instant::now()).is_some_and(|age| age <= most);
         let (node, instance) = (self.name.clone(), self.instance.clone());
-        NodeReport { node, instance, source, seq, entries: restrictions.len() as u64, fresh }
+        let observed = self.shared.metrics.observations.turn(self.turn);
+        self.turn = self.turn.wrapping_add(1);
+        NodeReport { node, instance, source, seq, entries: restrictions.len() as u64, fresh, observed }
     }
 }

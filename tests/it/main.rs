@@ -15,4 +15,5 @@ mod requests;
 mod signing;
 mod store;
 mod support;
+mod switch;
 mod twilio;

@@ -261,6 +261,7 @@ async fn round_trip(reporter: &mut RedisReporter, reports: &mut RedisReports) {
         seq: 7,
         entries: 2,
         fresh: true,
+        ..NodeReport::default()
     };
     let begun = Instant::now();
     loop {
@@ -292,7 +293,8 @@ async fn reports_come_back_also_after_a_restart() {
                 source: String::new(),
                 seq: 0,
                 entries: 0,
-                fresh: false
+                fresh: false,
+                ..NodeReport::default()
             })
             .await,
         Err(BrokerError::Unreachable(_))

@@ -118,6 +118,7 @@ fn reports_read_as_documented_and_back() {
         seq: 8,
         entries: 2,
         fresh: true,
+        ..NodeReport::default()
     };
     assert_eq!(String::from_utf8(encode_report(&report)).unwrap(), text);
     assert_eq!(decode_report(text.as_bytes()), Ok(report));

@@ -173,6 +173,7 @@ async fn reports_arrive_also_after_a_restart() {
             seq,
             entries: 3,
             fresh: true,
+            ..NodeReport::default()
         };
         let mut got = None;
         let mut tick = tokio::time::interval(std::time::Duration::from_millis(20));
