@@ -6,12 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http_body_util::Full;
 use serde_json::Value;
 
+use crate::client::ClientError;
+use crate::client::transport::{Http, Times};
 use crate::control::MAX_UIDS;
 use crate::secret::Secret;
 
@@ -21,14 +20,14 @@ const KEY_VARIABLE: &str = "MEDIAGATE_API_KEY";
 /// The longest answer that is read.
 const MAX_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const TIMES: Times = Times { connect: Duration::from_secs(5), answer: Duration::from_secs(30) };
 
 const EXAMPLES: &str = "\
 Examples:
   MEDIAGATE_API_KEY=$(cat secrets/backend.key) mediagate user deactivate bob
   mediagate user deactivate bob carol --api-key-file secrets/backend.key --app acme
-  mediagate user activate bob --control http://10.0.0.5:8081 --api-key-file secrets/backend.key";
+  mediagate user activate bob --control http://10.0.0.5:8081 --api-key-file secrets/backend.key
+  mediagate user activate bob --control https://10.0.0.5:8081 --ca-file ca.pem --api-key-file secrets/backend.key";
 
 /// What to do with users.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -50,6 +49,9 @@ pub struct UserArgs {
     /// The control listener of the gateway.
     #[arg(long, value_name = "URL", env = "MEDIAGATE_CONTROL", default_value = "http://127.0.0.1:8081")]
     pub control: String,
+    /// A file with the certificates (PEM) of the authority that an https:// address is trusted by; without it, the system's.
+    #[arg(long, value_name = "FILE")]
+    pub ca_file: Option<PathBuf>,
     /// A file with an API key of scope `fullAccess`; without it the key is taken from MEDIAGATE_API_KEY.
     #[arg(long, value_name = "FILE")]
     pub api_key_file: Option<PathBuf>,
@@ -139,7 +141,7 @@ impl ApiKey {
 /// Makes one call; returns a line for each user.
 async fn call(verb: &Verb, args: &UserArgs, key: &ApiKey, uids: &[String]) -> anyhow::Result<Vec<String>> {
     let control = args.control.trim_end_matches('/');
-    if !control.starts_with("http://") {
+    if !["http://", "https://"].iter().any(|scheme| control.starts_with(scheme)) {
         bail!("--control takes an address like http://127.0.0.1:8081, not `{control}`");
     }
     let mut request = Request::builder()
@@ -155,18 +157,8 @@ async fn call(verb: &Verb, args: &UserArgs, key: &ApiKey, uids: &[String]) -> an
         .body(Full::new(Bytes::from(body)))
         .map_err(|_| anyhow!("--control, --app or the API key in {} cannot be sent in a request", key.origin))?;
 
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
-    let exchange = async {
-        let response = client.request(request).await.map_err(|error| no_answer(control, error))?;
-        let status = response.status();
-        let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;
-        let body = body.map_err(|error| anyhow!("{control} broke off its answer: {error}"))?.to_bytes();
-        anyhow::Ok((status, body))
-    };
-    let answer = tokio::time::timeout(ANSWER_TIMEOUT, exchange).await;
-    let (status, body) = answer.map_err(|_| anyhow!("{control} did not answer within {ANSWER_TIMEOUT:?}"))??;
+    let exchange = connections(args)?.exchange(request, MAX_ANSWER_BYTES).await;
+    let (status, body) = exchange.map_err(|error| no_answer(control, error))?;
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
     match (status, &answer["data"], &answer["error"]) {
         (StatusCode::OK, data @ Value::Object(_), _) => Ok(lines(verb, data)),
@@ -178,10 +170,19 @@ async fn call(verb: &Verb, args: &UserArgs, key: &ApiKey, uids: &[String]) -> an
     }
 }
 
-fn no_answer(control: &str, error: hyper_util::client::legacy::Error) -> anyhow::Error {
+fn connections(args: &UserArgs) -> anyhow::Result<Http> {
+    let Some(file) = &args.ca_file else { return Ok(Http::new(None, TIMES)?) };
+    let pem = std::fs::read(file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    Http::new(Some(&pem), TIMES).map_err(|_| anyhow!("there is no certificate in PEM in `{}`", file.display()))
+}
+
+fn no_answer(control: &str, error: ClientError) -> anyhow::Error {
+    if !matches!(error, ClientError::Unreachable { .. }) {
+        return error.into();
+    }
     let advice = format!(
-        "cannot talk to {control}: is `mediagate serve` running with [control] listen at that address? Name another \
-         with --control or MEDIAGATE_CONTROL"
+        "cannot talk to {control}: is `mediagate serve` running with [control] listen at that address, and with TLS if \
+         it is https:// (--ca-file names a private authority)? Name another with --control or MEDIAGATE_CONTROL"
     );
     anyhow::Error::new(error).context(advice)
 }

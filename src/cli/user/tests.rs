@@ -58,7 +58,7 @@ async fn a_refusal_says_what_to_do_next() {
     let malformed = run(&control, KEY, &["deactivate", "a b", "--app", "acme"]).await;
     says(malformed, &["400", "uidsToDeactivate.0 must be 1 to 255 visible ASCII characters"]);
     says(run(&control, "two\nlines", &["deactivate", "bob"]).await, &["`backend.key`", "cannot be sent"]);
-    says(run("https://gate.example", KEY, &["deactivate", "bob"]).await, &["--control", "http://127.0.0.1:8081"]);
+    says(run("ftp://gate.example", KEY, &["deactivate", "bob"]).await, &["--control", "http://127.0.0.1:8081"]);
 }
 
 #[tokio::test]
