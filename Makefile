@@ -43,9 +43,10 @@ test: test-deps ## everything that every push must pass
 	@$(CARGO) clippy $(LOCKED) --all-targets -- -D warnings
 	@echo "==> documentation"
 	@RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(LOCKED) --no-deps --lib --examples
-	@echo "==> the core alone, then the filter alone"
+	@echo "==> the core alone, then the filter alone, then the client alone"
 	@$(CARGO) check $(LOCKED) --lib --no-default-features
 	@$(CARGO) check $(LOCKED) --lib --no-default-features --features proxy
+	@$(CARGO) check $(LOCKED) --lib --no-default-features --features client
 	@echo "==> tests (the first time takes minutes, then seconds)"
 	@$(CARGO) test $(LOCKED)
 

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | none | [`gate`], [`restrictions`]: the decision, without I/O, clock or runtime |
 //! | `proxy` | [`proxy`], [`feed`], [`metrics`], [`access_log`]: the Pingora filter |
+//! | `client` | [`client`]: for programs that open files through a gate; needs no Pingora |
 //! | `server` (default) | [`config`], [`store`], [`jwks`], [`control`], [`serve`], [`dev`], [`cli`]: the `mediagate` binary |
 //!
 //! # In a proxy of your own
@@ -97,5 +98,7 @@ pub mod metrics;
 #[cfg(feature = "proxy")]
 pub mod observed;
 
+#[cfg(feature = "client")]
+pub mod client;
 #[cfg(feature = "server")]
 pub mod dev;

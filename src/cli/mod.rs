@@ -1,5 +1,7 @@
 //! Arguments of the `mediagate` program.
 
+mod call;
+mod explain;
 mod token;
 pub mod user;
 
@@ -49,6 +51,8 @@ enum Command {
     /// Deactivate and reactivate users, through the control listener
     #[command(subcommand)]
     User(user::UserCommand),
+    /// Say what a running gateway would answer to a link, and why
+    Explain(explain::ExplainArgs),
 }
 
 #[derive(Debug, Args)]
@@ -117,6 +121,10 @@ impl Cli {
             }
             Command::Config(ConfigCommand::Check { file }) => Ok(check(&file)),
             Command::Token(command) => command.run(),
+            Command::Explain(args) => {
+                let is_admitted = runtime(1)?.block_on(args.run())?;
+                Ok(if is_admitted { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            }
             Command::User(command) => {
                 runtime(1)?.block_on(command.run())?;
                 Ok(ExitCode::SUCCESS)

@@ -18,7 +18,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::config::Config;
+use crate::relay::now_secs;
 use crate::serve::Gateway;
+use crate::store::users::Profile;
+use crate::store::{self, Store};
 use s3::{S3Options, S3Server};
 
 /// The app whose files are served.
@@ -81,6 +84,7 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
     })
     .await?;
     let config_file = state.write_config(&options, s3.addr())?;
+    register(&state.path("mediagate.db")).await?;
     let gateway = Gateway::start(Config::load(&config_file)?, &config_file).await?;
 
     let ready = Ready::new(&state, &gateway, &s3, &keys)?;
@@ -93,6 +97,17 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
     let ended = gateway.run().await;
     s3.shutdown().await;
     ended
+}
+
+/// Registers the two users, unless they are already.
+async fn register(database: &Path) -> anyhow::Result<()> {
+    let store = Store::open(database).await?;
+    for (uid, name) in [("alice", "Alice"), ("bob", "Bob")] {
+        let profile = Profile { name: name.to_owned(), role: "default".to_owned(), ..Profile::default() };
+        let user = store::users::User { uid: uid.to_owned(), profile, created_at: now_secs(), ..Default::default() };
+        store.create_user(APP, user, None).await?;
+    }
+    Ok(())
 }
 
 /// The state folder and the secrets in it, made on the first start and kept from then on.

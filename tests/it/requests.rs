@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use crate::support::client::{Connection, Response, raw};
 use crate::support::origin::Origin;
 use crate::support::process::Mediagate;
-use crate::support::{fat, now, sign};
+use crate::support::{certificate, fat, now, sign};
 
 /// A storage that answers with the last segment of the path that it is asked for.
 fn named(head: &str, stream: &mut TcpStream) {
@@ -477,21 +477,6 @@ fn pipelined_requests_are_answered_in_order_by_themselves_or_not_at_all() {
     assert!(
         world.origin.requests().iter().all(|head| !head.contains("r2") && !head.contains("p2") && !head.contains("p4"))
     );
-}
-
-/// A certificate for `127.0.0.1` and `localhost` that signs itself.
-fn certificate(dir: &Path) -> (PathBuf, PathBuf) {
-    let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
-    let status = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
-        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout"])
-        .arg(&key)
-        .arg("-out")
-        .arg(&cert)
-        .stderr(Stdio::null())
-        .status();
-    assert!(status.expect("openssl runs").success());
-    (cert, key)
 }
 
 /// A gate that speaks TLS.

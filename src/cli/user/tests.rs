@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::control::tests::Gateway;
 use crate::gate::UidCase;
+use crate::secret::Secret;
 
 #[derive(Parser)]
 struct Program {
@@ -20,7 +21,7 @@ async fn run(control: &str, key: &str, words: &[&str]) -> Result<String, String>
     let program = Program::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
     let (verb, args) = program.command.into_parts();
     let key = ApiKey { key: Secret::new(key), origin: "`backend.key`".into() };
-    let lines = call(&verb, &args, &key, &args.uids).await;
+    let lines = change(&verb, &args, &key, &args.uids).await;
     lines.map(|lines| lines.join("\n")).map_err(|error| format!("{error:#}"))
 }
 
@@ -58,7 +59,7 @@ async fn a_refusal_says_what_to_do_next() {
     let malformed = run(&control, KEY, &["deactivate", "a b", "--app", "acme"]).await;
     says(malformed, &["400", "uidsToDeactivate.0 must be 1 to 255 visible ASCII characters"]);
     says(run(&control, "two\nlines", &["deactivate", "bob"]).await, &["`backend.key`", "cannot be sent"]);
-    says(run("https://gate.example", KEY, &["deactivate", "bob"]).await, &["--control", "http://127.0.0.1:8081"]);
+    says(run("ftp://gate.example", KEY, &["deactivate", "bob"]).await, &["--control", "http://127.0.0.1:8081"]);
 }
 
 #[tokio::test]

@@ -11,6 +11,8 @@ pub mod postgres_server;
 pub mod process;
 pub mod redis_server;
 
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -38,6 +40,23 @@ pub fn sign(claims: &Value, secret: &str) -> String {
 /// A good token of the app `demo` for `uid`.
 pub fn fat(uid: &str) -> String {
     sign(&serde_json::json!({ "sub": uid, "app": "demo", "iat": now(), "exp": now() + 600 }), SECRET)
+}
+
+/// A certificate for `127.0.0.1` and `localhost` that signs itself.
+pub fn certificate(dir: &Path) -> (PathBuf, PathBuf) {
+    let (cert, key) = (dir.join("cert.pem"), dir.join("key.pem"));
+    let status = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])
+        .args(["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"])
+        // Its own authority, and a server's all the same: rustls takes no authority for one.
+        .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&cert)
+        .stderr(Stdio::null())
+        .status();
+    assert!(status.expect("openssl runs").success());
+    (cert, key)
 }
 
 /// `len` bytes that look random and are the same each time.
