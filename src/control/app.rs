@@ -78,6 +78,9 @@ pub(super) async fn update(
     }
     let since = fields.number("tokenizedSince", 0..=MAX_TIME);
     fields.finish()?;
+    if access.flatten().is_some_and(|access| access != Access::Off) && !state.gate().has_keys(&call.app.id) {
+        return Err(ApiError::NoVerifyingKey);
+    }
     let configured = state.configured(&call.app);
     let set = state.0.store.set(&call.app.id, move |settings| {
         if let Some(Some(wanted)) = access {

@@ -49,6 +49,8 @@ pub(super) enum ApiError {
     SelfAction,
     /// The app has no key that tokens can be signed with here.
     NoSigningKey,
+    /// The app has no key that tokens can be verified with: nobody would get in, for good.
+    NoVerifyingKey,
     /// There is no presigned mode.
     NoPresigned,
     /// The switch goes one way.
@@ -92,7 +94,9 @@ impl ApiError {
                 StatusCode::NOT_FOUND
             }
             ApiError::BodySlow => StatusCode::REQUEST_TIMEOUT,
-            ApiError::StepDown(_) | ApiError::NoSigningKey | ApiError::NoPresigned => StatusCode::CONFLICT,
+            ApiError::StepDown(_) | ApiError::NoSigningKey | ApiError::NoVerifyingKey | ApiError::NoPresigned => {
+                StatusCode::CONFLICT
+            }
             ApiError::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             ApiError::MediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ApiError::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -119,6 +123,7 @@ impl ApiError {
             ApiError::ApiKeyNotFound => "ERR_APIKEY_NOT_FOUND",
             ApiError::SelfAction => "ERR_APIKEY_NO_SELF_ACTION",
             ApiError::NoSigningKey => "ERR_NO_SIGNING_KEY",
+            ApiError::NoVerifyingKey => "ERR_NO_VERIFYING_KEY",
             ApiError::NoPresigned => "ERR_PRESIGNED_UNAVAILABLE",
             ApiError::StepDown(_) => "ERR_ACCESS_STEP_DOWN",
             ApiError::TooMany(_) => "ERR_TOO_MANY_REQUESTS",
@@ -150,6 +155,9 @@ impl ApiError {
             ApiError::SelfAction => "An API key cannot remove itself: use another one.",
             ApiError::NoSigningKey => {
                 "The app has no key that tokens can be signed with here: give it one with a secret_file."
+            }
+            ApiError::NoVerifyingKey => {
+                "The app has no key to verify tokens with, and nobody would get in: give it one in the configuration."
             }
             ApiError::NoPresigned => "Presigned URLs are not configured here: a section [presigned] turns them on.",
             ApiError::StepDown(why) => return why.to_string().into(),

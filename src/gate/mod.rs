@@ -276,6 +276,11 @@ impl Gate {
         self.apps.get(app).map(|app| app.access)
     }
 
+    /// Whether tokens of `app` can be verified at all.
+    pub fn has_keys(&self, app: &str) -> bool {
+        self.apps.get(app).is_some_and(|app| app.verifier.has_keys())
+    }
+
     /// Before which time, in UNIX seconds, the objects of `app` need no token by its configuration.
     pub fn tokenized_since(&self, app: &str) -> Option<u64> {
         self.apps.get(app).and_then(|app| app.tokenized_since)

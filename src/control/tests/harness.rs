@@ -15,7 +15,7 @@ use crate::config::{AppSummary, KeySummary};
 use crate::feed;
 use crate::gate::{
     Access, Addressing, AppFolder, AppOptions, Credentials, Endpoint, GateOptions, PresignedBase, PresignedKey,
-    PresignedOptions, PresignedTarget, PublicPrefixes, S3Options, S3Storage, TimeRules, UidCase,
+    PresignedOptions, PresignedTarget, PublicPrefixes, S3Options, S3Storage, TimeRules, UidCase, VerifyingKey,
 };
 use crate::restrictions::{Restricted, RestrictionSet};
 use crate::secret::Secret;
@@ -55,6 +55,10 @@ pub(crate) struct Gateway {
     server: JoinHandle<std::io::Result<()>>,
 }
 
+fn verifying_key() -> VerifyingKey {
+    VerifyingKey::hmac("k1", "HS256".parse().unwrap(), &Secret::new("0123456789abcdef0123456789abcdef")).unwrap()
+}
+
 fn app(id: &str, uid_case: UidCase) -> AppOptions {
     let storage = S3Storage::new(S3Options {
         endpoint: Endpoint::parse("http://127.0.0.1:9000").unwrap(),
@@ -69,7 +73,7 @@ fn app(id: &str, uid_case: UidCase) -> AppOptions {
     AppOptions {
         id: id.into(),
         access: Access::Off,
-        keys: vec![],
+        keys: if id == "keyless" { vec![] } else { vec![verifying_key()] },
         time: TimeRules { leeway: Duration::ZERO, max_ttl: Duration::from_secs(3600) },
         uid_case,
         public_prefixes: PublicPrefixes::default(),

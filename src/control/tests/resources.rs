@@ -431,6 +431,16 @@ async fn the_switch_goes_one_way_and_reaches_the_nodes() {
 }
 
 #[tokio::test]
+async fn an_app_that_could_verify_nothing_is_not_switched_on() {
+    let gateway = Gateway::start(&[("keyless", UidCase::Folded)]).await;
+    for access in ["observe", "enforce"] {
+        let body = format!(r#"{{"access":"{access}"}}"#);
+        gateway.call("PUT", "/v3/app", &body).await.refused(409, "ERR_NO_VERIFYING_KEY", "");
+    }
+    assert_eq!(gateway.call("PUT", "/v3/app", r#"{"access":"off"}"#).await.status, 200);
+}
+
+#[tokio::test]
 async fn urls_are_presigned_many_at_a_time() {
     let gateway = Gateway::start(ONE_APP).await;
     gateway.call("PUT", "/v3/app", r#"{"access":"enforce"}"#).await;

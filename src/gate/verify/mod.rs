@@ -282,6 +282,11 @@ impl Verifier {
         if known.key.alg().is_named(&header.alg) { Ok(known) } else { Err(VerifyError::WrongAlgorithm) }
     }
 
+    /// Whether it has keys, or is to have those of a set.
+    pub(crate) fn has_keys(&self) -> bool {
+        !self.keys.is_empty() || self.kids == Kids::Required
+    }
+
     pub(crate) fn uid_case(&self) -> UidCase {
         self.uid_case
     }
