@@ -1,5 +1,6 @@
 //! Integration tests: the real binary, real listeners, real bytes.
 
+mod control;
 mod cuts;
 mod forwarding;
 mod hygiene;
