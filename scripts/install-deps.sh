@@ -64,7 +64,7 @@ need_python() {
   have python3 || apt_install python3 python3-venv
   # Debian ships `venv` without the pip that it would put inside.
   python3 -c 'import ensurepip, venv' 2>/dev/null || apt_install python3-venv
-  say "making .venv for the presigning oracle, the NATS server and Twilio's library"
+  say "making .venv for the presigning oracle, the NATS server, Twilio's library and Schemathesis"
   rm -rf .venv
   python3 -m venv .venv || die "python3 -m venv failed. Install your system's python3-venv package, then run this again."
   local file

@@ -121,7 +121,7 @@ pub(super) async fn flush(
 ) -> Result<Json<Data<Ended>>, ApiError> {
     caller.full_access()?;
     let call = call::read(request, &state.gate(), &caller).await?;
-    Fields::read(call.json.as_deref(), ["force"])?.finish()?;
+    Fields::only_force(call.json.as_deref())?;
     let uid = call.app.uid_in_path(uid)?;
     let until = state.sessions_until(&call.app);
     let flushed = state.0.store.flush_tokens(&call.app.id, &uid, now_secs(), until).await;
@@ -181,7 +181,7 @@ pub(super) async fn delete(
 ) -> Result<Json<Data<Ended>>, ApiError> {
     caller.full_access()?;
     let call = call::read(request, &state.gate(), &caller).await?;
-    Fields::read(call.json.as_deref(), ["force"])?.finish()?;
+    Fields::only_force(call.json.as_deref())?;
     let (uid, _, name) = named(&call.app, names)?;
     state.end_session(&call.app, &uid, name, call.wait).await?;
     log::info!("control: `{}` deleted an auth token of a user of app `{}`", caller.name, call.app.id);

@@ -25,6 +25,13 @@ impl Fields {
         Ok(Fields { members: known.into_iter().zip(members).collect(), details: Details::new() })
     }
 
+    /// Reads a body that says nothing, or `{"force":true}` as some clients do.
+    pub(super) fn only_force(json: Option<&[u8]>) -> Result<(), ApiError> {
+        let mut fields = Fields::read(json, ["force"])?;
+        fields.flag("force");
+        fields.finish()
+    }
+
     fn find(&self, name: &str) -> Option<&Value> {
         self.members.iter().find(|(known, _)| *known == name).and_then(|(_, value)| value.as_ref())
     }

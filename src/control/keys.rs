@@ -140,7 +140,7 @@ pub(super) async fn delete(
     caller.full_access()?;
     let call = call::read(request, &state.gate(), &caller).await?;
     call.no_wait()?;
-    Fields::read(call.json.as_deref(), ["force"])?.finish()?;
+    Fields::only_force(call.json.as_deref())?;
     let key = named(key)?;
     let own = state.0.store.key_by_hash(&hex(&caller.digest)).await.map_err(|error| store_failed(&error))?;
     let is_own = own.is_some_and(|own| match &key {

@@ -18,6 +18,7 @@ mod limits;
 mod listener;
 mod me;
 pub mod nodes;
+mod openapi;
 mod presign;
 mod profiles;
 mod query;

@@ -6,7 +6,7 @@ use axum::extract::{Extension, Request, State};
 use axum::handler::Handler;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
+use axum::routing::{MethodRouter, any};
 use axum::{Json, Router};
 use http::{HeaderValue, Method, StatusCode, Version, header};
 
@@ -15,7 +15,8 @@ use super::error::ApiError;
 use super::nodes::Node;
 use super::users::Data;
 use super::{
-    ControlState, app, auth_tokens, call, explain, fats, keys, me, presign, profiles, restrictions, store_failed, users,
+    ControlState, app, auth_tokens, call, explain, fats, keys, me, openapi, presign, profiles, restrictions,
+    store_failed, users,
 };
 
 /// Headers that clients send to the calls of users.
@@ -26,10 +27,10 @@ const PREFLIGHT_MAX_AGE: &str = "86400";
 
 pub(super) fn router(state: ControlState) -> Router {
     let keyed = || middleware::from_fn_with_state(state.clone(), authenticate);
-    let api = api().layer(keyed());
-    let clients = clients().layer(middleware::from_fn(across_sites));
+    let api = routed(api()).layer(keyed());
+    let clients = routed(clients()).layer(middleware::from_fn(across_sites));
     // A platform's page may make the auth token itself, with a key of the scope authOnly.
-    let tokens = tokens().layer(keyed()).layer(middleware::from_fn(across_sites));
+    let tokens = routed(tokens()).layer(keyed()).layer(middleware::from_fn(across_sites));
     let all = api.merge(clients).merge(tokens);
     Router::new()
         .nest("/v3", all.clone())
@@ -39,42 +40,49 @@ pub(super) fn router(state: ControlState) -> Router {
         .with_state(state)
 }
 
+/// Paths below the version, each with what answers its methods.
+type Routes = Vec<(&'static str, MethodRouter<ControlState>)>;
+
 /// What platforms call.
-fn api() -> Router<ControlState> {
+pub(super) fn api() -> Routes {
     // `any` first: without it an answer to another method would list those that there are.
     let none = || any(not_found);
     let user_token = none().get(auth_tokens::get).put(auth_tokens::update).delete(auth_tokens::delete);
-    Router::new()
-        .route(
-            "/users",
-            none().post(profiles::create).get(profiles::list).delete(users::deactivate).put(users::reactivate),
-        )
-        .route("/users/{uid}", none().get(profiles::get).put(profiles::update).delete(users::delete))
-        .route("/users/{uid}/auth_tokens/{token}", user_token)
-        .route("/users/{uid}/fat", none().post(fats::one))
-        .route("/fats", none().post(fats::batch))
-        .route("/presign", none().post(presign::presign))
-        .route("/explain", none().get(explain::explain))
-        .route("/apikeys", none().post(keys::create).get(keys::list))
-        .route("/apikeys/{key}", none().get(keys::get).put(keys::rename).delete(keys::delete))
-        .route("/app", none().get(app::get).put(app::update))
-        .route("/observed", none().get(app::observed))
-        .route("/restrictions", none().post(restrictions::impose).delete(restrictions::lift))
-        .route("/nodes", none().get(list_nodes))
+    vec![
+        ("/users", none().post(profiles::create).get(profiles::list).delete(users::deactivate).put(users::reactivate)),
+        ("/users/{uid}", none().get(profiles::get).put(profiles::update).delete(users::delete)),
+        ("/users/{uid}/auth_tokens/{authToken}", user_token),
+        ("/users/{uid}/fat", none().post(fats::one)),
+        ("/fats", none().post(fats::batch)),
+        ("/presign", none().post(presign::presign)),
+        ("/explain", none().get(explain::explain)),
+        ("/apikeys", none().post(keys::create).get(keys::list)),
+        ("/apikeys/{apiKey}", none().get(keys::get).put(keys::rename).delete(keys::delete)),
+        ("/app", none().get(app::get).put(app::update)),
+        ("/observed", none().get(app::observed)),
+        ("/restrictions", none().post(restrictions::impose).delete(restrictions::lift)),
+        ("/nodes", none().get(list_nodes)),
+        ("/openapi.json", none().get(openapi::get)),
+    ]
 }
 
-fn tokens() -> Router<ControlState> {
+pub(super) fn tokens() -> Routes {
     let tokens = any(not_found).post(auth_tokens::create).get(auth_tokens::list).delete(auth_tokens::flush);
-    Router::new().route("/users/{uid}/auth_tokens", tokens)
+    vec![("/users/{uid}/auth_tokens", tokens)]
 }
 
 /// What users' clients call, with an auth token.
-fn clients() -> Router<ControlState> {
+pub(super) fn clients() -> Routes {
     let none = || any(not_found);
-    Router::new()
-        .route("/me", none().put(me::login).get(me::login).delete(me::logout))
-        .route("/settings", none().get(me::settings))
-        .route("/user_sessions", none().post(me::user_sessions))
+    vec![
+        ("/me", none().put(me::login).get(me::login).delete(me::logout)),
+        ("/settings", none().get(me::settings)),
+        ("/user_sessions", none().post(me::user_sessions)),
+    ]
+}
+
+fn routed(routes: Routes) -> Router<ControlState> {
+    routes.into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods))
 }
 
 /// `GET /nodes`: who serves files, and how far each has come.

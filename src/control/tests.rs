@@ -1,6 +1,6 @@
 //! Calls over real sockets, byte by byte.
 
-mod harness;
+pub(super) mod harness;
 mod refusals;
 mod resources;
 mod scopes;

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::client::{Connection, Response, get};
+use crate::support::database::Database;
 use crate::support::nats_server::NatsServer;
 use crate::support::origin::Origin;
-use crate::support::postgres_server::PostgresServer;
 use crate::support::process::Mediagate;
 use crate::support::redis_server::{Disk, RedisServer};
 use crate::support::{SECRET, eventually, fat, now, sign};
@@ -55,27 +55,6 @@ impl Broker {
     }
 }
 
-/// Where control nodes keep what they know.
-enum Database {
-    Sqlite(TempDir),
-    Postgres(PostgresServer),
-}
-
-impl Database {
-    fn sqlite() -> Database {
-        Database::Sqlite(TempDir::new().expect("a folder"))
-    }
-
-    fn settings(&self) -> String {
-        match self {
-            Database::Sqlite(dir) => format!("store = \"sqlite:{}\"", dir.path().join("mediagate.db").display()),
-            Database::Postgres(server) => {
-                format!("store = \"{}\"\nstore_password_file = \"{}\"", server.url(), server.password_file().display())
-            }
-        }
-    }
-}
-
 fn storage() -> Origin {
     Origin::constant("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: \"1\"\r\n\r\nbytes")
 }
@@ -95,7 +74,7 @@ fn edge(storage: &Origin, broker: &Broker, name: &str, more: &str) -> Mediagate 
 fn control(storage: &Origin, broker: &Broker, database: &Database, name: &str) -> Mediagate {
     Mediagate::serve(storage.address, |config| {
         let (_, after) = config.split_once("[control]").expect("a section");
-        let after = after.replace("store = \"sqlite:mediagate.db\"", &database.settings());
+        let after = database.named_in(after);
         format!("name = \"{name}\"\nroles = [\"control\"]\n{}[control]{after}", feed(broker, "max_staleness_secs = 10"))
     })
 }
@@ -220,7 +199,7 @@ fn cuts_running_transfers(broker: &Broker, control: &Mediagate) {
 
 #[test]
 fn edges_and_control_nodes_work_together_over_redis_and_postgresql() {
-    works_together(Broker::Redis(RedisServer::start(Disk::None)), Database::Postgres(PostgresServer::start()));
+    works_together(Broker::Redis(RedisServer::start(Disk::None)), Database::postgres());
 }
 
 #[test]

@@ -201,6 +201,8 @@ async fn a_flush_kills_what_was_issued_and_not_what_comes_after() {
     assert_eq!(gateway.alive(&fat_of(&gateway.me("PUT", &token).await)), Ok(()));
     assert_eq!(gateway.alive(&fat_of(&gateway.call("POST", "/v3/users/bob/fat", "").await)), Ok(()));
     gateway.call("DELETE", "/v3/users/nobody/auth_tokens", "").await.refused(404, "ERR_UID_NOT_FOUND", "");
+    let wrong = gateway.call("DELETE", "/v3/users/bob/auth_tokens", r#"{"force":1}"#).await;
+    wrong.refused(400, "ERR_BAD_REQUEST", "force");
 }
 
 #[tokio::test]
@@ -510,6 +512,8 @@ async fn an_explanation_says_why_and_shows_no_token() {
         explain(bad).await.refused(400, "ERR_BAD_REQUEST", "url");
     }
     assert_eq!(explain("https://files.example/nobody/a.jpg").await.body["data"]["reason"], "app_unknown");
+    let raw = request("GET", "/v3/explain?url=https%3A%2F%2Ff%2Facme%2Fa.jpg", &[KEY, ("appId", "nobody")], "");
+    gateway.send(&raw).await.refused(400, "AUTH_ERR_INVALID_APPID", "");
     // Names that no database takes.
     let nul = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhXHUwMDAwYiIsInNpZCI6Ilx1MDAwMCIsImp0aSI6IlxuIn0.AAAA";
     assert_eq!(explain(&format!("https://files.example/acme/a.jpg?fat={nul}")).await.status, 200);

@@ -2,7 +2,13 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 /// Longer than anything here takes; a test that waits for it has failed.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -44,7 +50,7 @@ impl Response {
 pub type Head = (u16, Vec<(String, String)>, Vec<u8>);
 
 /// One connection.
-pub struct Connection(pub BufReader<TcpStream>);
+pub struct Connection<S = TcpStream>(pub BufReader<S>);
 
 impl Connection {
     pub fn open(address: SocketAddr) -> Connection {
@@ -53,7 +59,32 @@ impl Connection {
         stream.set_write_timeout(Some(TIMEOUT)).expect("a time-out can be set");
         Connection(BufReader::new(stream))
     }
+}
 
+/// Opens connections with TLS to servers that an authority vouches for.
+pub struct Tls(Arc<ClientConfig>);
+
+impl Tls {
+    /// Trusts the authority in the PEM file `ca` and nobody else.
+    pub fn trusting(ca: &Path) -> Tls {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(ca).expect("a certificate")).expect("an authority");
+        pingora::tls::install_default_crypto_provider();
+        Tls(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
+    }
+
+    /// Sends `request` as it is on a connection of its own and reads the answer.
+    pub fn raw(&self, address: SocketAddr, request: impl AsRef<[u8]>) -> Response {
+        let name = ServerName::IpAddress(address.ip().into());
+        let client = ClientConnection::new(Arc::clone(&self.0), name).expect("a client");
+        let stream = Connection::open(address).0.into_inner();
+        let mut connection = Connection(BufReader::new(StreamOwned::new(client, stream)));
+        connection.send(request);
+        connection.read(false).expect("an answer")
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         // A server that refuses early may close before everything is written.
         let _ = self.0.get_mut().write_all(bytes.as_ref());

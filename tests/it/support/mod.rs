@@ -4,6 +4,7 @@
 
 pub mod certificates;
 pub mod client;
+pub mod database;
 pub mod issuer;
 pub mod nats_server;
 pub mod origin;

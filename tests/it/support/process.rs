@@ -14,6 +14,9 @@ use super::{PRESIGNED_SECRET, SECRET, eventually};
 /// The API key of the tests' configurations.
 pub const API_KEY: &str = "4f9c2d7e1b8a4c6f9d0e3b5a7c8f1e2d";
 
+/// The configuration in the folder of a process.
+const CONFIG_FILE: &str = "mediagate.toml";
+
 /// A running process, and everything that it wrote to standard error. Ended when dropped.
 pub struct Mediagate {
     child: Child,
@@ -70,11 +73,25 @@ impl Mediagate {
             state: dir.path().to_owned(),
             _dir: Some(dir),
         };
+        mediagate.learn_addresses();
+        mediagate
+    }
+
+    /// Ends a [`Mediagate::serve`] as an operator does, and starts it again over what it has kept, on other ports.
+    pub fn restart(&mut self) {
+        self.signal("TERM");
+        assert!(self.wait().success(), "{}", self.log());
+        let file = self.state.join(CONFIG_FILE);
+        (self.child, self.log) = spawn(Command::new(binary()).args(["serve", "--config"]).arg(file));
+        self.learn_addresses();
+    }
+
+    fn learn_addresses(&mut self) {
         eventually("the addresses are logged", || {
-            if let Some(status) = mediagate.child.try_wait().expect("a status") {
-                panic!("{status}: {}", mediagate.log());
+            if let Some(status) = self.child.try_wait().expect("a status") {
+                panic!("{status}: {}", self.log());
             }
-            let log = mediagate.log();
+            let log = self.log();
             // The last line may still be in the making.
             let whole = log.rfind('\n').map_or("", |end| &log[..end]);
             let Some(line) = whole.lines().find(|line| line.contains("listening: ")) else { return false };
@@ -84,12 +101,11 @@ impl Mediagate {
                 let end = rest.find([',', '"']).unwrap_or(rest.len());
                 rest[..end].trim().parse().unwrap_or_else(|error| panic!("{error}: {line}"))
             };
-            mediagate.media = address("media ");
-            mediagate.control = address("control ");
-            mediagate.metrics = address("metrics ");
+            self.media = address("media ");
+            self.control = address("control ");
+            self.metrics = address("metrics ");
             true
         });
-        mediagate
     }
 
     /// Everything written to standard error so far.
@@ -218,7 +234,7 @@ pub fn write_config(dir: &Path, text: String) -> PathBuf {
     ] {
         std::fs::write(dir.join(name), content).expect("a file");
     }
-    let file = dir.join("mediagate.toml");
+    let file = dir.join(CONFIG_FILE);
     std::fs::write(&file, text).expect("a file");
     file
 }
