@@ -51,8 +51,8 @@ test: test-deps ## everything that every push must pass
 	@$(CARGO) test $(LOCKED)
 
 # By name: the tests' own harness would not know the arguments.
-bench: test-deps ## what the gate costs, in Markdown (about 7 minutes; ARGS=--quick: two)
-	@$(CARGO) bench $(LOCKED) --bench decision --bench proxy --bench feed -- $(ARGS)
+bench: test-deps ## what the gate costs, in Markdown (about 10 minutes; ARGS=--quick: three)
+	@$(CARGO) bench $(LOCKED) --bench decision --bench proxy --bench feed --bench control -- $(ARGS)
 
 fuzz: ## each fuzz target for FUZZ_SECONDS (60); needs a nightly toolchain
 	@scripts/fuzz.sh $(ARGS)

@@ -15,6 +15,8 @@ mod bare;
 mod buffered;
 #[path = "proxy/children.rs"]
 mod children;
+#[path = "proxy/cpu.rs"]
+mod cpu;
 #[path = "proxy/gate.rs"]
 mod gate;
 #[path = "proxy/load.rs"]

@@ -39,12 +39,7 @@ impl Child {
 
     /// Processor time of all its threads so far, user and system, as the scheduler counts it.
     pub(crate) fn cpu(&self) -> Duration {
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("the process runs");
-        let nanoseconds = threads.flatten().filter_map(|thread| {
-            let schedstat = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
-            schedstat.split(' ').next()?.parse::<u64>().ok()
-        });
-        Duration::from_nanos(nanoseconds.sum())
+        crate::cpu::cpu(self.process.id())
     }
 }
 
