@@ -16,6 +16,7 @@ mod unknown_kids;
 
 pub use exchange::Exchange;
 pub use filter::MediaFilter;
+#[cfg(feature = "server")]
 pub(crate) use listen::server_config;
 pub use listen::{MediaServer, Tls, TlsError};
 pub use module::{GateModule, GateModuleBuilder};
