@@ -47,6 +47,10 @@ fn the_switch_reaches_the_media_listener_and_goes_one_way() {
             let answer = gateway.call_as(API_KEY, "PUT", "/v3/app", &json!({ "access": down }));
             assert_eq!((answer.status, answer.code().as_str()), (409, "ERR_ACCESS_STEP_DOWN"));
         }
+        // A configuration that said less would be an error at the start.
+        let file = gateway.process.state.join("mediagate.toml");
+        let config = std::fs::read_to_string(&file).expect("the configuration");
+        std::fs::write(&file, config.replace("access = \"observe\"", "access = \"enforce\"")).expect("a file");
         gateway.process.restart();
         assert_eq!((gateway.opens("/demo/a.jpg", &[]), access(&gateway)), (refused, "enforce".to_owned()));
         assert_eq!(gateway.opens("/demo/legacy/a.jpg", &[]).0, 200);

@@ -194,7 +194,6 @@ listen = ["127.0.0.1:0"]
 [control]
 listen = "127.0.0.1:0"
 store = "sqlite:mediagate.db"
-calls_per_minute = 0
 [[control.api_keys]]
 name = "tests"
 scope = "fullAccess"
