@@ -35,7 +35,7 @@ pub static GATE: LazyLock<Gate> = LazyLock::new(|| {
         time: TimeRules { leeway: Duration::ZERO, max_ttl: Duration::from_secs(86_400) },
         uid_case: UidCase::Folded,
         public_prefixes: PublicPrefixes::default(),
- tokenized_since: None,
+        tokenized_since: None,
         storage: Arc::new(storage),
     };
     let presigned = PresignedOptions {

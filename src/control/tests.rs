@@ -1,5 +1,6 @@
 //! Calls over real sockets, byte by byte.
 
+mod grants;
 pub(super) mod harness;
 mod refusals;
 mod resources;
