@@ -268,10 +268,10 @@ impl ControlState {
         user.ok_or_else(|| ApiError::UidNotFound(uid.to_owned()))
     }
 
-    /// UNIX seconds at which no FAT can be alive any more that the API has issued until now.
+    /// UNIX seconds at which no FAT can be alive any more that the API has issued until now, nor a URL made with one.
     pub(super) fn sessions_until(&self, app: &App) -> u64 {
         let longest =
             self.0.issuers.load().of(&app.id).map_or(crate::config::MAX_TOKEN_TTL.as_secs(), |of| of.max_ttl());
-        now_secs() + longest + 600
+        now_secs() + longest + self.gate().presigned_ttl().as_secs() + 600
     }
 }

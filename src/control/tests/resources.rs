@@ -174,6 +174,12 @@ async fn a_login_gives_a_fat_that_dies_with_its_session() {
     let again = gateway.call("DELETE", &format!("/v3/users/bob/auth_tokens/{first}"), "").await;
     again.refused(404, "ERR_AUTH_TOKEN_NOT_FOUND", "");
 
+    // Not forgotten before a URL that was made with the last FAT of the session is dead, too.
+    let longest = 3600 + super::harness::PRESIGNED_TTL.as_secs();
+    let now = crate::relay::now_secs();
+    assert_eq!(gateway.store.expired(now + longest, 10).await.unwrap(), []);
+    assert_eq!(gateway.store.expired(now + longest + 3600, 10).await.unwrap().len(), 1);
+
     let third = fat_of(&gateway.me("GET", &gateway.auth_token("bob").await).await);
     let out = gateway.me("DELETE", &second).await;
     assert_eq!((out.status, &out.body["data"]["success"]), (200, &json!(true)));
