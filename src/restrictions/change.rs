@@ -1,5 +1,7 @@
 //! What a feed says: scopes, effects, changes of them.
 
+use serde::{Deserialize, Serialize};
+
 /// What a restriction applies to. Always inside one app: the same uid in another app is another user.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Scope {
@@ -46,7 +48,8 @@ pub enum Scope {
 }
 
 /// The kinds of [`Scope`], as metrics label them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ScopeKind {
     /// [`Scope::App`].
     App,
@@ -143,7 +146,8 @@ pub enum Effect {
 }
 
 /// The kinds of [`Effect`]: a scope has each of them once or not at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum EffectKind {
     /// [`Effect::Deactivated`].
     Deactivated,

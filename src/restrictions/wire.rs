@@ -138,7 +138,7 @@ struct Raw<'a> {
     #[serde(default)]
     seq: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    scope: Option<Cow<'a, str>>,
+    scope: Option<ScopeKind>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     app: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -152,7 +152,7 @@ struct Raw<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     digest: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    effect: Option<Cow<'a, str>>,
+    effect: Option<EffectKind>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     before: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -209,8 +209,7 @@ fn version_of(bytes: &[u8]) -> Option<u64> {
 fn change(raw: Raw<'_>) -> Option<Change> {
     let app = raw.app.filter(|app| crate::gate::is_app_id(app))?.into_owned();
     let name = |name: Option<Cow<'_, str>>| name.filter(|name| is_name(name)).map(Cow::into_owned);
-    let label = raw.scope?;
-    let kind = ScopeKind::ALL.into_iter().find(|kind| kind.label() == label)?;
+    let kind = raw.scope?;
     let name = match kind {
         ScopeKind::App => String::new(),
         ScopeKind::User => name(raw.uid)?,
@@ -219,8 +218,7 @@ fn change(raw: Raw<'_>) -> Option<Change> {
         ScopeKind::Prefix => name(raw.prefix)?,
         ScopeKind::ApiKey => name(raw.digest)?,
     };
-    let label = raw.effect?;
-    let effect = EffectKind::ALL.into_iter().find(|effect| effect.label() == label && effect.is_of(kind))?;
+    let effect = raw.effect.filter(|effect| effect.is_of(kind))?;
     let time = match effect {
         EffectKind::IssuedBefore => raw.before?,
         EffectKind::TokenizedSince => raw.since?,
@@ -272,14 +270,14 @@ fn with_change<'a>(raw: Raw<'a>, change: &'a Change) -> Raw<'a> {
     let name = |kind| (change.scope.kind() == kind).then(|| Cow::Borrowed(change.scope.parts().1));
     let time = |kind| change.effect.time().filter(|_| change.effect.kind() == kind);
     Raw {
-        scope: Some(Cow::Borrowed(change.scope.kind().label())),
+        scope: Some(change.scope.kind()),
         app: Some(Cow::Borrowed(change.scope.parts().0)),
         uid: name(ScopeKind::User),
         sid: name(ScopeKind::Session),
         jti: name(ScopeKind::Token),
         prefix: name(ScopeKind::Prefix),
         digest: name(ScopeKind::ApiKey),
-        effect: Some(Cow::Borrowed(change.effect.kind().label())),
+        effect: Some(change.effect.kind()),
         before: time(EffectKind::IssuedBefore),
         since: time(EffectKind::TokenizedSince),
         in_force: Some(change.in_force),
