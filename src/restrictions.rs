@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+pub(crate) use change::hex;
 pub use change::{Applied, Change, Effect, EffectKind, Entry, Event, Restricted, Scope, ScopeKind};
 pub use tables::ScopeId;
 use tables::Tables;

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
 use super::error::ApiError;
+use crate::restrictions::hex;
 use crate::secret::Secret;
 use crate::store::api_keys::StoredKey;
 
@@ -111,11 +112,6 @@ pub(super) fn shown(headers: &HeaderMap) -> Result<[u8; 32], ApiError> {
 
 fn digest(key: &[u8]) -> [u8; 32] {
     Sha256::digest(key).into()
-}
-
-/// A digest as the store has it.
-pub(super) fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The digest of a credential as the store has it.

@@ -7,13 +7,13 @@ use axum::Json;
 use axum::extract::{Extension, Request, State};
 use serde::Serialize;
 
+use super::ControlState;
 use super::api_key::Caller;
 use super::call::{self, App};
 use super::error::ApiError;
 use super::fields::Fields;
 use super::nodes::Receipt;
 use super::users::Data;
-use super::{ControlState, store_failed};
 use crate::feed::wire::{Observed, is_name};
 use crate::gate::{Access, PublicPrefixes};
 use crate::store::settings::Settings;
@@ -51,7 +51,7 @@ pub(super) async fn get(
     caller.full_access()?;
     call::no_query(request.uri())?;
     let app = App::of(request.headers(), &state.gate(), &caller)?;
-    let settings = state.0.store.settings(&app.id).await.map_err(|error| store_failed(&error))?;
+    let settings = state.0.store.settings(&app.id).await?;
     Ok(Json(Data { data: state.shown(app, settings, None) }))
 }
 
@@ -96,7 +96,7 @@ pub(super) async fn update(
         }
         Ok(())
     });
-    let (settings, changes) = set.await.map_err(|error| store_failed(&error))?;
+    let (settings, changes) = set.await?;
     let settings = settings.map_err(ApiError::StepDown)?;
     let committed = state.in_force(changes).await?;
     let receipt = state.receipt(&committed, call.wait).await?;

@@ -11,17 +11,18 @@ use axum::extract::{Extension, Path, Request, State};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::ControlState;
 use super::api_key::{Caller, hash};
 use super::call::{self, App};
 use super::error::ApiError;
 use super::fields::Fields;
 use super::query::{Listed, Query};
 use super::users::Data;
-use super::{ControlState, store_failed};
 use crate::relay::{now_micros, now_secs};
+use crate::restrictions::hex;
 use crate::store::auth_tokens::{AuthToken, NewToken, TokenDetails, TokenName};
 
-const MAX_DETAIL_CHARS: usize = 255;
+pub(super) const MAX_DETAIL_CHARS: usize = 255;
 const MAX_APP_INFO_BYTES: usize = 5 * 1024;
 
 /// An auth token, as the API shows one.
@@ -88,7 +89,7 @@ pub(super) async fn create(
     let (token, new) = fresh_token(&uid, details.clone(), state.sessions_until(&call.app))?;
     let made = AuthToken { uid: uid.clone(), sid: new.sid.clone(), created_us: new.created_us, details };
     let created = state.0.store.create_token(&call.app.id, &uid, new).await;
-    let (is_user, changes) = created.map_err(|error| store_failed(&error))?;
+    let (is_user, changes) = created?;
     if !is_user {
         return Err(ApiError::UidNotFound(uid));
     }
@@ -108,7 +109,7 @@ pub(super) async fn list(
     let page = Query::read(request.uri(), &["perPage", "page"])?.page()?;
     let uid = app.uid_in_path(uid)?;
     state.user(&app, &uid).await?;
-    let (tokens, total) = state.0.store.tokens(&app.id, &uid, page).await.map_err(|error| store_failed(&error))?;
+    let (tokens, total) = state.0.store.tokens(&app.id, &uid, page).await?;
     Ok(Json(Listed::new(tokens.into_iter().map(|token| Shown::new(token, None)).collect(), total, page)))
 }
 
@@ -125,7 +126,7 @@ pub(super) async fn flush(
     let uid = call.app.uid_in_path(uid)?;
     let until = state.sessions_until(&call.app);
     let flushed = state.0.store.flush_tokens(&call.app.id, &uid, now_secs(), until).await;
-    let (is_user, changes) = flushed.map_err(|error| store_failed(&error))?;
+    let (is_user, changes) = flushed?;
     if !is_user {
         return Err(ApiError::UidNotFound(uid));
     }
@@ -148,7 +149,7 @@ pub(super) async fn get(
     call::no_query(request.uri())?;
     let app = App::of(request.headers(), &state.gate(), &caller)?;
     let (uid, shown, name) = named(&app, names)?;
-    let token = state.0.store.token(&app.id, &uid, &name).await.map_err(|error| store_failed(&error))?;
+    let token = state.0.store.token(&app.id, &uid, &name).await?;
     let token = token.ok_or(ApiError::AuthTokenNotFound)?;
     Ok(Json(Data { data: Shown::new(token, Some(shown)) }))
 }
@@ -168,7 +169,7 @@ pub(super) async fn update(
     let change = changes(&mut fields);
     fields.finish()?;
     let updated = state.0.store.update_token(&call.app.id, &uid, name, change).await;
-    let token = updated.map_err(|error| store_failed(&error))?.ok_or(ApiError::AuthTokenNotFound)?;
+    let token = updated?.ok_or(ApiError::AuthTokenNotFound)?;
     Ok(Json(Data { data: Shown::new(token, Some(shown)) }))
 }
 
@@ -198,7 +199,7 @@ impl ControlState {
         wait: Option<Duration>,
     ) -> Result<(), ApiError> {
         let ended = self.0.store.delete_token(&app.id, uid, name, self.sessions_until(app)).await;
-        let (was_there, changes) = ended.map_err(|error| store_failed(&error))?;
+        let (was_there, changes) = ended?;
         if !was_there {
             return Err(ApiError::AuthTokenNotFound);
         }
@@ -246,6 +247,9 @@ pub(super) fn fresh_token(
 /// Random bytes in hexadecimal digits.
 pub(super) fn random_hex<const N: usize>() -> Result<String, ApiError> {
     let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| store_failed(&"the system has no randomness"))?;
-    Ok(super::api_key::hex(&bytes))
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| {
+        log::error!("control: the system has no randomness");
+        ApiError::Store
+    })?;
+    Ok(hex(&bytes))
 }

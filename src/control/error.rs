@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
@@ -12,6 +13,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
 use crate::gate::StepDown;
+use crate::store::StoreError;
 
 /// What is wrong with each field, by its name.
 pub(super) type Details = BTreeMap<String, Vec<String>>;
@@ -192,6 +194,21 @@ struct Body<'a> {
 pub(super) fn envelope(error: &ApiError) -> Envelope<'_> {
     let details = if let ApiError::Invalid(details) = error { Some(details) } else { None };
     Envelope { error: Body { message: error.message(), source: "mediagate", code: error.code(), details } }
+}
+
+/// Tells the operator what a caller is not told.
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> ApiError {
+        log::error!("control: {error}");
+        ApiError::Store
+    }
+}
+
+impl From<Arc<StoreError>> for ApiError {
+    fn from(error: Arc<StoreError>) -> ApiError {
+        log::error!("control: {error}");
+        ApiError::Store
+    }
 }
 
 impl IntoResponse for ApiError {

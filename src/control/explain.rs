@@ -8,12 +8,12 @@ use axum::Json;
 use axum::extract::{Extension, Request, State};
 use serde::Serialize;
 
+use super::ControlState;
 use super::api_key::Caller;
 use super::call::App;
 use super::error::ApiError;
 use super::query::Query;
 use super::users::Data;
-use super::{ControlState, store_failed};
 use crate::feed::wire::is_name;
 use crate::gate::{Access, CredentialKind, Decision, Denial, Gate, Now, Trace, named_by};
 use crate::relay::now_micros;
@@ -76,7 +76,7 @@ pub(super) async fn explain(
     let uid_case = gate.uid_case(&named).unwrap_or_default();
     let uid = uid_case.normalize(&names[0]).map(std::borrow::Cow::into_owned).unwrap_or_default();
     let held = state.0.store.restrictions_of(&named, [&uid, &names[1], &names[2]]).await;
-    let entries = held.map_err(|error| store_failed(&error))?;
+    let entries = held?;
     let wall = SystemTime::UNIX_EPOCH + Duration::from_micros(now_micros());
     let now = Now { wall, monotonic: Instant::now() };
     let set = RestrictionSet::new([0, 0], now.monotonic);

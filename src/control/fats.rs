@@ -14,7 +14,7 @@ use super::error::ApiError;
 use super::fields::Fields;
 use super::issuer::{Claims, issued_at};
 use super::users::Data;
-use super::{ControlState, MAX_UIDS, store_failed};
+use super::{ControlState, MAX_UIDS};
 use crate::gate::PathScope;
 use crate::relay::now_micros;
 
@@ -100,7 +100,7 @@ pub(super) async fn batch(
     fields.finish()?;
     let uids: Vec<Option<String>> = sent.iter().map(|uid| call.app.uid(uid)).collect();
     let names: Vec<String> = uids.iter().flatten().cloned().collect();
-    let known = state.0.store.known_users(&call.app.id, &names).await.map_err(|error| store_failed(&error))?;
+    let known = state.0.store.known_users(&call.app.id, &names).await?;
     let fat = Fat { sid: None, paths: &paths, ttl };
     let mut batch = Batch { fats: Vec::with_capacity(sent.len()), not_found: Vec::new() };
     for (sent, uid) in sent.into_iter().zip(uids) {

@@ -7,15 +7,16 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, Request, State};
 use serde::Serialize;
 
-use super::api_key::{Caller, hash, hex};
+use super::api_key::{Caller, hash};
 use super::auth_tokens::{Ended, random_hex};
 use super::call::{self, App};
 use super::error::ApiError;
 use super::fields::Fields;
 use super::query::{Listed, Query};
 use super::users::Data;
-use super::{ApiScope, ControlState, store_failed};
+use super::{ApiScope, ControlState};
 use crate::relay::now_micros;
+use crate::restrictions::hex;
 use crate::store::api_keys::{KeyName, MAX_KEYS, StoredKey};
 use crate::store::users::Page;
 
@@ -64,7 +65,7 @@ pub(super) async fn create(
     let id = random_hex::<8>()?;
     let app = call.app.id;
     let stored = StoredKey { app: app.clone(), id, hash: hash(&key), name, scope, created_us: now_micros() };
-    let (had_room, changes) = state.0.store.create_key(stored.clone()).await.map_err(|error| store_failed(&error))?;
+    let (had_room, changes) = state.0.store.create_key(stored.clone()).await?;
     if !had_room {
         return Err(ApiError::invalid("name", format!("The app has {MAX_KEYS} keys already: delete one.")));
     }
@@ -82,7 +83,7 @@ pub(super) async fn list(
     caller.full_access()?;
     let app = App::of(request.headers(), &state.gate(), &caller)?;
     let page = Query::read(request.uri(), &["perPage", "page"])?.page()?;
-    let keys = state.0.store.keys(&app.id).await.map_err(|error| store_failed(&error))?;
+    let keys = state.0.store.keys(&app.id).await?;
     let total = keys.len() as u64;
     let Page { size, number } = page;
     let from = (size as usize).saturating_mul(number as usize - 1);
@@ -101,7 +102,7 @@ pub(super) async fn get(
     call::no_query(request.uri())?;
     let app = App::of(request.headers(), &state.gate(), &caller)?;
     let name = named(key)?;
-    let keys = state.0.store.keys(&app.id).await.map_err(|error| store_failed(&error))?;
+    let keys = state.0.store.keys(&app.id).await?;
     let is_named = |key: &StoredKey| match &name {
         KeyName::Hash(hash) => key.hash == *hash,
         KeyName::Id(id) => key.id == *id,
@@ -126,7 +127,7 @@ pub(super) async fn rename(
     let name = fields.text("name", MAX_NAME_CHARS);
     fields.finish()?;
     let name = name.ok_or_else(|| ApiError::required("name"))?;
-    let renamed = state.0.store.rename_key(&call.app.id, key, name).await.map_err(|error| store_failed(&error))?;
+    let renamed = state.0.store.rename_key(&call.app.id, key, name).await?;
     Ok(Json(Data { data: Shown::new(renamed.ok_or(ApiError::ApiKeyNotFound)?, None) }))
 }
 
@@ -142,7 +143,7 @@ pub(super) async fn delete(
     call.no_wait()?;
     Fields::only_force(call.json.as_deref())?;
     let key = named(key)?;
-    let own = state.0.store.key_by_hash(&hex(&caller.digest)).await.map_err(|error| store_failed(&error))?;
+    let own = state.0.store.key_by_hash(&hex(&caller.digest)).await?;
     let is_own = own.is_some_and(|own| match &key {
         KeyName::Hash(hash) => own.hash == *hash,
         KeyName::Id(id) => own.id == *id,
@@ -151,7 +152,7 @@ pub(super) async fn delete(
         return Err(ApiError::SelfAction);
     }
     let deleted = state.0.store.delete_key(&call.app.id, key).await;
-    let (key, changes) = deleted.map_err(|error| store_failed(&error))?;
+    let (key, changes) = deleted?;
     let key = key.ok_or(ApiError::ApiKeyNotFound)?;
     state.in_force(changes).await?;
     log::info!("control: `{}` deleted the API key `{}` of app `{}`", caller.name, key.id, call.app.id);

@@ -9,19 +9,16 @@ use axum::extract::{Request, State};
 use http::{HeaderMap, header};
 use serde::Serialize;
 
+use super::ControlState;
 use super::api_key::{hash, single};
-use super::auth_tokens::Ended;
+use super::auth_tokens::{Ended, MAX_DETAIL_CHARS, changes};
 use super::call::{self, App, Call};
 use super::error::ApiError;
 use super::fats::Fat;
 use super::fields::Fields;
 use super::users::Data;
-use super::{ControlState, store_failed};
 use crate::store::auth_tokens::{AuthToken, TokenName};
 use crate::store::users::User;
-
-const MAX_DETAIL_CHARS: usize = 255;
-const MAX_APP_INFO_BYTES: usize = 5 * 1024;
 
 /// The version of the API, as clients put it into paths.
 const API_VERSION: &str = "v3.0";
@@ -135,9 +132,9 @@ impl Session {
         let shown = auth_token(request.headers())?;
         let call = call::read_client(request, &state.gate()).await?;
         let mut fields = Fields::read(call.json.as_deref(), ["platform", "deviceId", "appInfo"])?;
-        fields.text("platform", MAX_DETAIL_CHARS);
         fields.text("deviceId", MAX_DETAIL_CHARS);
-        fields.object("appInfo", MAX_APP_INFO_BYTES);
+        // What a client says of itself is checked like that of an auth token, and not kept.
+        drop(changes(&mut fields));
         fields.finish()?;
         let (token, user) = find(state, &call, &shown).await?;
         Ok(Session { app: call.app, token, user, shown, wait: call.wait })
@@ -150,7 +147,7 @@ fn auth_token(headers: &HeaderMap) -> Result<String, ApiError> {
 }
 
 async fn find(state: &ControlState, call: &Call, shown: &str) -> Result<(AuthToken, User), ApiError> {
-    let found = state.0.store.session(&call.app.id, &hash(shown)).await.map_err(|error| store_failed(&error))?;
+    let found = state.0.store.session(&call.app.id, &hash(shown)).await?;
     let (token, user) = found.ok_or(ApiError::AuthTokenUnknown)?;
     state.limit(Arc::from(&*token.sid))?;
     Ok((token, user))

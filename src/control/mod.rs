@@ -119,7 +119,7 @@ impl ControlState {
     /// Makes changes. All of it is on the disk then and, where this process serves files from its own store, in force
     /// here, also what an earlier call has changed.
     async fn commit(&self, wanted: Vec<Wanted>) -> Result<Committed, ApiError> {
-        let changes = self.0.store.apply(wanted).await.map_err(|error| store_failed(&error))?;
+        let changes = self.0.store.apply(wanted).await?;
         self.in_force(changes).await
     }
 
@@ -130,7 +130,7 @@ impl ControlState {
         let seq = match newest.filter(|_| changes.iter().all(Option::is_some)) {
             Some(seq) => seq,
             // What was so already may still be on its way.
-            None => self.0.store.seq().await.map_err(|error| store_failed(&error))?,
+            None => self.0.store.seq().await?,
         };
         if let Some(applied) = &self.0.applied {
             has_come(applied.clone(), seq, IN_FORCE_TIMEOUT).await?;
@@ -142,15 +142,9 @@ impl ControlState {
     async fn receipt(&self, committed: &Committed, wait: Option<Duration>) -> Result<Option<Receipt>, ApiError> {
         let Some(wait) = wait else { return Ok(None) };
         // Asked each time: a store that was put back in time gets another name.
-        let source = self.0.store.source().await.map_err(|error| store_failed(&error))?;
+        let source = self.0.store.source().await?;
         Ok(Some(self.0.nodes.receipt(&source, committed.seq, committed.since, wait).await))
     }
-}
-
-/// Tells the operator what a caller is not told.
-fn store_failed(error: &dyn std::fmt::Display) -> ApiError {
-    log::error!("control: {error}");
-    ApiError::Store
 }
 
 /// Waits until `seq` is in force here.

@@ -6,12 +6,12 @@ use axum::Json;
 use axum::extract::{Extension, Request, State};
 use serde::Serialize;
 
+use super::ControlState;
 use super::api_key::Caller;
 use super::call;
 use super::error::ApiError;
 use super::fields::Fields;
 use super::users::Data;
-use super::{ControlState, store_failed};
 use crate::gate::{PresignError, PresignFor};
 use crate::relay::now_micros;
 
@@ -62,7 +62,7 @@ pub(super) async fn presign(
     if user.state.is_deactivated {
         return Err(ApiError::UidNotFound(uid));
     }
-    let settings = state.0.store.settings(&call.app.id).await.map_err(|error| store_failed(&error))?;
+    let settings = state.0.store.settings(&call.app.id).await?;
     let whom = PresignFor {
         app: &call.app.id,
         uid: &uid,

@@ -6,6 +6,7 @@ use axum::extract::{Extension, Path, Request, State};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::ControlState;
 use super::api_key::Caller;
 use super::auth_tokens::fresh_token;
 use super::call::{self, App};
@@ -13,7 +14,6 @@ use super::error::ApiError;
 use super::fields::Fields;
 use super::query::{Listed, Query};
 use super::users::Data;
-use super::{ControlState, store_failed};
 use crate::relay::now_secs;
 use crate::store::auth_tokens::TokenDetails;
 use crate::store::users::{Deactivated, Profile, User, UserQuery};
@@ -116,7 +116,7 @@ pub(super) async fn create(
         false => (None, None),
     };
     let user = User { uid: uid.clone(), profile, created_at: now_secs(), updated_at: 0, ..User::default() };
-    if !state.0.store.create_user(&call.app.id, user, token).await.map_err(|error| store_failed(&error))? {
+    if !state.0.store.create_user(&call.app.id, user, token).await? {
         return Err(ApiError::UidExists(uid));
     }
     log::info!("control: `{}` created a user of app `{}`", caller.name, call.app.id);
@@ -161,7 +161,7 @@ pub(super) async fn list(
     }
     let search = query.text("searchKey").unwrap_or_default().to_owned();
     let query = UserQuery { search, roles, tags: query.list("tags"), deactivated, page };
-    let (users, total) = state.0.store.users(&app.id, &query).await.map_err(|error| store_failed(&error))?;
+    let (users, total) = state.0.store.users(&app.id, &query).await?;
     let shown = |user: User| {
         let shown = Shown::from(user);
         Shown { tags: shown.tags.filter(|_| with_tags), ..shown }
@@ -214,7 +214,7 @@ pub(super) async fn update(
         change(profile);
     };
     let updated = state.0.store.update_user(&call.app.id, &uid, now_secs(), change).await;
-    let user = updated.map_err(|error| store_failed(&error))?.ok_or(ApiError::UidNotFound(uid))?;
+    let user = updated?.ok_or(ApiError::UidNotFound(uid))?;
     Ok(Json(Data { data: user.into() }))
 }
 
@@ -264,7 +264,7 @@ fn is_url(text: &str) -> bool {
 impl ControlState {
     /// Returns a user who is registered.
     pub(super) async fn user(&self, app: &App, uid: &str) -> Result<User, ApiError> {
-        let user = self.0.store.user(&app.id, uid).await.map_err(|error| store_failed(&error))?;
+        let user = self.0.store.user(&app.id, uid).await?;
         user.ok_or_else(|| ApiError::UidNotFound(uid.to_owned()))
     }
 

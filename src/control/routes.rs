@@ -10,14 +10,14 @@ use axum::routing::{MethodRouter, any};
 use axum::{Json, Router};
 use http::{HeaderValue, Method, StatusCode, Version, header};
 
-use super::api_key::{Caller, hex, shown};
+use super::api_key::{Caller, shown};
 use super::error::ApiError;
 use super::nodes::Node;
 use super::users::Data;
 use super::{
-    ControlState, app, auth_tokens, call, explain, fats, keys, me, openapi, presign, profiles, restrictions,
-    store_failed, users,
+    ControlState, app, auth_tokens, call, explain, fats, keys, me, openapi, presign, profiles, restrictions, users,
 };
+use crate::restrictions::hex;
 
 /// Headers that clients send to the calls of users.
 const CLIENT_HEADERS: &str = "accept, apikey, appid, authtoken, content-type, resource, sdk";
@@ -93,8 +93,8 @@ async fn list_nodes(
 ) -> Result<Json<Data<Vec<Node>>>, ApiError> {
     caller.full_access()?;
     call::no_query(request.uri())?;
-    let seq = state.0.store.seq().await.map_err(|error| store_failed(&error))?;
-    let source = state.0.store.source().await.map_err(|error| store_failed(&error))?;
+    let seq = state.0.store.seq().await?;
+    let source = state.0.store.source().await?;
     Ok(Json(Data { data: state.0.nodes.list(&source, seq, Instant::now()) }))
 }
 
@@ -121,7 +121,7 @@ impl ControlState {
         let caller = match self.0.api_keys.caller(&shown) {
             Some(caller) => caller.clone(),
             None => {
-                let stored = self.0.store.key_by_hash(&hex(&shown)).await.map_err(|error| store_failed(&error))?;
+                let stored = self.0.store.key_by_hash(&hex(&shown)).await?;
                 Caller::stored(stored.ok_or(ApiError::KeyUnknown)?, shown)
             }
         };

@@ -17,7 +17,7 @@ use super::api_key::Caller;
 use super::call::{self, App};
 use super::error::{ApiError, Details};
 use super::nodes::Receipt;
-use super::{ControlState, MAX_UIDS, body, store_failed};
+use super::{ControlState, MAX_UIDS, body};
 use crate::relay::now_secs;
 use crate::restrictions::{Effect, Scope};
 use crate::store::Wanted;
@@ -123,7 +123,7 @@ async fn remove(
     wait: Option<Duration>,
 ) -> Result<Json<Data<Removed>>, ApiError> {
     let removed = state.0.store.remove_user(&app.id, &uid, now_secs(), state.sessions_until(app)).await;
-    let (was_there, changes) = removed.map_err(|error| store_failed(&error))?;
+    let (was_there, changes) = removed?;
     if !was_there {
         return Err(ApiError::UidNotFound(uid));
     }
@@ -210,7 +210,7 @@ async fn set(state: &ControlState, caller: &Caller, call: UsersCall, in_force: b
     let committed = state.commit(uids.iter().map(wanted).collect()).await?;
     let receipt = state.receipt(&committed, wait).await?;
     let names: Vec<String> = uids.iter().map(|user| user.uid.clone()).collect();
-    let known = state.0.store.known_users(&app.id, &names).await.map_err(|error| store_failed(&error))?;
+    let known = state.0.store.known_users(&app.id, &names).await?;
     let not_found = uids.iter().filter(|user| !known.contains_key(&user.uid)).map(|user| user.sent.clone()).collect();
     let (changed, unchanged): (Vec<_>, Vec<_>) =
         names.into_iter().zip(committed.changes).partition(|(_, change)| change.is_some());

@@ -9,7 +9,7 @@ use super::Judged;
 use super::denial::Denial;
 use super::object_key::{ObjectPath, PathScope};
 use super::verify::{Claims, UidCase};
-use crate::restrictions::{Restricted, RestrictionSet, Subject};
+use crate::restrictions::{Restricted, RestrictionSet, Subject, hex};
 
 /// Leave to fetch one object. Made here and nowhere else; consumed by *resolve*.
 #[derive(Debug)]
@@ -110,8 +110,7 @@ pub(super) fn service(
     if !freshness.holds(judged.restrictions, judged.now.monotonic) {
         return Err(Denial::RestrictionsStale);
     }
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    if judged.restrictions.opens(&judged.app.id, &digest) {
+    if judged.restrictions.opens(&judged.app.id, &hex(&digest)) {
         Ok(without_token(path))
     } else {
         Err(Denial::ApiKeyUnknown)

@@ -47,6 +47,11 @@ pub enum Scope {
     },
 }
 
+/// A digest as [`Scope::ApiKey`] has it.
+pub(crate) fn hex(digest: &[u8]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The kinds of [`Scope`], as metrics label them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -114,12 +114,11 @@ impl Store {
     ///
     /// When the database fails.
     pub(crate) async fn token(&self, app: &str, uid: &str, name: &TokenName) -> Result<Option<AuthToken>, StoreError> {
-        let (column, value) = name.column();
-        let sql = format!(
-            "SELECT {COLUMNS} FROM auth_tokens t WHERE t.app = $1 AND t.uid = $2 AND t.{column} = $3 AND t.archived = 0"
-        );
-        let row = sqlx::query(AssertSqlSafe(sql)).bind(app).bind(uid).bind(value).fetch_optional(&self.0.pool).await;
-        row.and_then(|row| row.as_ref().map(row_token).transpose()).map_err(|error| self.failed(&error))
+        let read = async {
+            let mut connection = self.0.pool.acquire().await?;
+            find(&mut connection, app, uid, name).await
+        };
+        read.await.map_err(|error| self.failed(&error))
     }
 
     /// Returns a user's live auth tokens, the newest first, and how many there are.
@@ -157,14 +156,7 @@ impl Store {
         let (app, uid) = (app.to_owned(), uid.to_owned());
         let updated = self.transact(move |connection| {
             Box::pin(async move {
-                let (column, value) = name.column();
-                let sql = format!(
-                    "SELECT {COLUMNS} FROM auth_tokens t
-                     WHERE t.app = $1 AND t.uid = $2 AND t.{column} = $3 AND t.archived = 0"
-                );
-                let row = sqlx::query(AssertSqlSafe(sql)).bind(&app).bind(&uid).bind(value);
-                let Some(row) = row.fetch_optional(&mut *connection).await? else { return Ok((None, Vec::new())) };
-                let mut token = row_token(&row)?;
+                let Some(mut token) = find(connection, &app, &uid, &name).await? else { return Ok((None, Vec::new())) };
                 change(&mut token.details);
                 let update = sqlx::query(
                     "UPDATE auth_tokens SET platform = $3, user_agent = $4, app_info = $5 WHERE app = $1 AND sid = $2",
@@ -228,6 +220,20 @@ impl Store {
         })
         .await
     }
+}
+
+async fn find(
+    connection: &mut AnyConnection,
+    app: &str,
+    uid: &str,
+    name: &TokenName,
+) -> Result<Option<AuthToken>, sqlx::Error> {
+    let (column, value) = name.column();
+    let sql = format!(
+        "SELECT {COLUMNS} FROM auth_tokens t WHERE t.app = $1 AND t.uid = $2 AND t.{column} = $3 AND t.archived = 0"
+    );
+    let row = sqlx::query(AssertSqlSafe(sql)).bind(app).bind(uid).bind(value).fetch_optional(connection).await?;
+    row.as_ref().map(row_token).transpose()
 }
 
 /// Adds a token; returns how the sessions end that are too many then.

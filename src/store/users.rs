@@ -136,12 +136,11 @@ impl Store {
     ///
     /// When the database fails.
     pub(crate) async fn user(&self, app: &str, uid: &str) -> Result<Option<User>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS}, {STATE}
-             FROM users u WHERE u.app = $1 AND u.uid = $2"
-        );
-        let row = sqlx::query(AssertSqlSafe(sql)).bind(app).bind(uid).fetch_optional(&self.0.pool).await;
-        row.and_then(|row| row.as_ref().map(row_user).transpose()).map_err(|error| self.failed(&error))
+        let read = async {
+            let mut connection = self.0.pool.acquire().await?;
+            find(&mut connection, app, uid).await
+        };
+        read.await.map_err(|error| self.failed(&error))
     }
 
     /// Changes a user's profile by what `change` makes of it. Returns the user as it is then; `None` where there is none.
@@ -159,13 +158,7 @@ impl Store {
         let (app, uid) = (app.to_owned(), uid.to_owned());
         let updated = self.transact(move |connection| {
             Box::pin(async move {
-                let sql = format!(
-                    "SELECT {COLUMNS}, {STATE}
-                     FROM users u WHERE u.app = $1 AND u.uid = $2"
-                );
-                let row = sqlx::query(AssertSqlSafe(sql)).bind(&app).bind(&uid).fetch_optional(&mut *connection);
-                let Some(row) = row.await? else { return Ok((None, Vec::new())) };
-                let mut user = row_user(&row)?;
+                let Some(mut user) = find(connection, &app, &uid).await? else { return Ok((None, Vec::new())) };
                 change(&mut user.profile);
                 user.updated_at = now;
                 let update = sqlx::query(
@@ -302,6 +295,12 @@ fn condition(app: &str, query: &UserQuery) -> (String, Vec<String>) {
 /// `text` as a pattern that only matches itself.
 fn like(text: &str) -> String {
     text.replace('!', "!!").replace('%', "!%").replace('_', "!_")
+}
+
+async fn find(connection: &mut AnyConnection, app: &str, uid: &str) -> Result<Option<User>, sqlx::Error> {
+    let sql = format!("SELECT {COLUMNS}, {STATE} FROM users u WHERE u.app = $1 AND u.uid = $2");
+    let row = sqlx::query(AssertSqlSafe(sql)).bind(app).bind(uid).fetch_optional(connection).await?;
+    row.as_ref().map(row_user).transpose()
 }
 
 fn row_user(row: &AnyRow) -> Result<User, sqlx::Error> {
