@@ -1,4 +1,4 @@
-//! Restrictions through Redis (6.2 or newer) or Valkey: a hash with the state, a stream with the changes that led to it.
+//! Restrictions through Redis (6.2 or newer) or Valkey: hashes with the state, a stream with the changes that led to it.
 //!
 //! [`RedisBroker`] writes them, [`RedisFeed`] reads them; [`RedisReporter`] and [`RedisReports`] carry what nodes say
 //! back to the control plane.
@@ -9,23 +9,30 @@
 //!
 //! | key | type | holds |
 //! | --- | --- | --- |
-//! | `{mediagate}:meta` | hash | `source`, `seq`, `generation`, `count`: where the state stands and how many fields it has |
-//! | `{mediagate}:state:2:<generation>` | hash | what is in force: field [`wire::key`](super::wire::key), value [`wire::value`](super::wire::value); what is lifted is deleted |
+//! | `{mediagate}:meta` | hash | `source`, `seq`, `generation`: where the state stands; `count`, `buckets`: how many entries it has, in how many hashes |
+//! | `{mediagate}:state:3:<generation>:<bucket>` | hash | what is in force: field [`wire::key`](super::wire::key), value [`wire::value`](super::wire::value); what is lifted is deleted; in the field with the empty name, how many others there are |
 //! | `{mediagate}:changes` | stream | field `m`: one message of [`wire`](super::wire); ids by the server, about the newest 100,000 |
 //! | `{mediagate}:reports` | channel | one report of a node for each message |
 //!
-//! State and stream are written together by one script, so they never disagree. A refill writes the hash of a new
-//! generation beside the old one and then swaps them; until then it has an expiry, so one that is never finished goes
-//! away by itself. The `2` is of the way in which fields and values are written. Where `count` is not the length of the hash, or the stream is gone, something was lost (an
-//! eviction, a half-restored dump): nodes load nothing from it, and the relay fills it again.
+//! State and stream are written together by one script, so they never disagree. Buckets are numbered from 0; there is a
+//! power of two of them, from 16 to 131,072, and an entry is in the bucket that the lowest bits of the 32-bit FNV-1a hash
+//! of its field name. Hashes of up to 128 fields (`hash-max-listpack-entries`) are one piece of memory each: a server
+//! sends and keeps a state in them at a fraction of what one large hash costs.
+//!
+//! A refill writes the buckets of a new generation beside the old ones and then swaps them; until then they have an
+//! expiry, so what is never finished goes away by itself. The `3` is of the way in which a state is written. A bucket
+//! that is not there, or has not as many fields as it says, has lost something (an eviction, a half-restored dump): nodes
+//! take no state with such a bucket, and the relay fills the broker again as soon as it finds one. It looks where it
+//! writes, and with each heartbeat at the next 1,024 buckets. It also fills it again when there are more than 1,024
+//! entries a bucket.
 //!
 //! # Publishing from elsewhere
 //!
 //! Whoever has a total order of changes (`seq` 1, 2, 3 …, and a name for it, `source`) can write them with the scripts
-//! that this module uses. They are in [`scripts`], each begins with what it takes. Fill the hash of a generation of
-//! your own name, swap it in with [`scripts::COMMIT`], append with [`scripts::PUBLISH`], and call
-//! [`scripts::HEARTBEAT`] each second. Each answers `OK`, or `MOVED` when the broker does not stand where the caller
-//! says: read `meta` then and go on from there, or fill it again. Only one source may write below one prefix.
+//! that this module uses. They are in [`scripts`], each begins with what it takes. Make the buckets of a generation of
+//! your own name with [`scripts::SEAL`], fill them, call that script again, swap them in with [`scripts::COMMIT`], append with [`scripts::PUBLISH`], and call
+//! [`scripts::HEARTBEAT`] each second. Each answers `OK`; `MOVED` when the broker does not stand where the caller
+//! says: read `meta` then and go on from there, or fill it again; or `UNFIT`: fill it again. Only one source may write below one prefix.
 //!
 //! Keys below the prefix that are of another type than in the table belong to somebody else: nothing is written over
 //! them, and everybody waits until an operator has looked.
@@ -38,13 +45,14 @@
 //!
 //! # Rights
 //!
-//! A node may be a user that only reads: `+multi +exec +hmget +hlen +hscan +xread +xrange +xrevrange +publish +select`
-//! on `%R~{mediagate}:*` and `&{mediagate}:reports`. The control plane needs `+evalsha +script +hset +hdel +hmget +hlen
+//! A node may be a user that only reads: `+multi +exec +hmget +hgetall +xread +xrange +xrevrange +publish +select`
+//! on `%R~{mediagate}:*` and `&{mediagate}:reports`. The control plane needs `+evalsha +script +hset +hsetnx +hincrby +hdel +hget +hmget +hlen
 //! +expire +persist +unlink +del +exists +xadd +xlen +xrange +xrevrange +multi +exec +subscribe +ping` on
 //! `~{mediagate}:*`.
 
 mod behind;
 mod broker;
+mod buckets;
 mod feed;
 mod keys;
 mod link;
@@ -68,6 +76,9 @@ pub mod scripts {
 
     /// Says that everything has been published.
     pub const HEARTBEAT: &str = include_str!("redis/heartbeat.lua");
+
+    /// Makes the buckets of a state, or counts what is in them.
+    pub const SEAL: &str = include_str!("redis/seal.lua");
 
     /// Puts a state that has been written beside the current one in its place.
     pub const COMMIT: &str = include_str!("redis/commit.lua");

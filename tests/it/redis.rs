@@ -95,7 +95,7 @@ async fn a_large_state_comes_in_parts_while_it_changes() {
         fill(&mut broker, &at(1), &entries(0..60_000)).await.unwrap();
         // More than may wait to be taken, so the node is in the midst of it when everything changes.
         let mut node = Node::connect(&server).await;
-        server.wait_for_client("hscan").await;
+        server.wait_for_client("hgetall").await;
         let change = |n: u64| match n % 2 {
             0 => lifted(2 + n, &format!("u{}", n * 15)),
             _ => deactivated(2 + n, &format!("v{n}")),
@@ -113,6 +113,32 @@ async fn a_large_state_comes_in_parts_while_it_changes() {
         assert!(!node.held.contains_key("deactivated/user/acme/u30"));
         assert!(node.largest_part <= 4096, "{}", node.largest_part);
     }
+}
+
+#[tokio::test]
+async fn a_state_that_has_outgrown_its_buckets_is_divided_anew() {
+    let server = RedisServer::start(Disk::None);
+    let mut broker = relay(&server);
+    fill(&mut broker, &at(0), &[]).await.unwrap();
+    let users = 16 * 1024;
+    let changes: Vec<_> = (1..=users + 1).map(|seq| deactivated(seq, &format!("u{}", seq - 1))).collect();
+    broker.publish(&at(0), &changes[..users as usize]).await.unwrap();
+    broker.heartbeat(&at(users)).await.unwrap();
+    broker.publish(&at(users), &changes[users as usize..]).await.unwrap();
+    assert!(matches!(broker.heartbeat(&at(users + 1)).await, Err(BrokerError::Moved)));
+    assert_eq!(broker.position().await.unwrap(), None);
+    // Whoever takes over finds it out as well, and loses nothing.
+    let mut other = relay(&server);
+    assert_eq!(other.position().await.unwrap(), Some(at(users + 1)));
+    assert!(matches!(other.heartbeat(&at(users + 1)).await, Err(BrokerError::Moved)));
+    fill(&mut other, &at(users + 1), &entries(0..users as usize + 1)).await.unwrap();
+    assert_eq!((server.generations().await.len(), server.buckets().await.len()), (1, 256));
+    broker.heartbeat(&at(users + 1)).await.unwrap_err();
+    broker.position().await.unwrap();
+    broker.heartbeat(&at(users + 1)).await.unwrap();
+    let mut node = Node::connect(&server).await;
+    node.until("loaded", |node| node.seq == Some(users + 1)).await;
+    assert_eq!(node.names().len(), users as usize + 1);
 }
 
 #[tokio::test]
@@ -182,10 +208,10 @@ async fn a_refill_gives_way_to_whoever_wrote_meanwhile() {
     // Half-written: it will go away by itself if nobody finishes it.
     server.eventually("an unfinished state", async || server.generations().await.len() == 2).await;
     let mut unfinished = 0;
-    for state in server.generations().await {
-        unfinished += i32::from(server.command::<i64>(&["TTL", &state]).await > 0);
+    for bucket in server.buckets().await {
+        unfinished += i32::from(server.command::<i64>(&["TTL", &bucket]).await > 0);
     }
-    assert_eq!(unfinished, 1);
+    assert_eq!(unfinished, 16);
     broker.publish(&at(2), &[deactivated(3, "u2")]).await.unwrap();
     drop(sender);
     assert!(matches!(refill.await.unwrap(), Err(BrokerError::Moved)));
@@ -195,9 +221,10 @@ async fn a_refill_gives_way_to_whoever_wrote_meanwhile() {
     fill(&mut broker, &at(3), &entries(0..3)).await.unwrap();
     node.until("loaded again", |node| node.loads == 2).await;
     assert_eq!((node.seq, node.names().len()), (Some(3), 3));
-    let generations = server.generations().await;
-    assert_eq!(generations.len(), 1);
-    assert_eq!(server.command::<i64>(&["TTL", &generations[0]]).await, -1);
+    assert_eq!(server.generations().await.len(), 1);
+    for bucket in server.buckets().await {
+        assert_eq!(server.command::<i64>(&["TTL", &bucket]).await, -1, "{bucket}");
+    }
 }
 
 #[tokio::test]
@@ -235,10 +262,10 @@ async fn the_documented_rights_are_enough() {
         (options.username, options.password) = (Some(name.into()), Some(Secret::new("pw")));
         options
     };
-    let reads = "+multi +exec +hmget +hlen +hscan +xread +xrange +xrevrange +publish +select";
+    let reads = "+multi +exec +hmget +hgetall +xread +xrange +xrevrange +publish +select";
     let node_options = user("node", &format!("%R~{{mediagate}}:* &{{mediagate}}:reports {reads}")).await;
-    let writes = "+evalsha +script +hset +hdel +hmget +hlen +expire +persist +unlink +del +exists +xadd +xlen +xrange \
-                  +xrevrange +multi +exec +subscribe +ping";
+    let writes = "+evalsha +script +hset +hsetnx +hincrby +hdel +hget +hmget +hlen +expire +persist +unlink +del +exists \
+                  +xadd +xlen +xrange +xrevrange +multi +exec +subscribe +ping";
     let relay_options = user("relay", &format!("~{{mediagate}}:* &{{mediagate}}:reports {writes}")).await;
 
     let mut broker = RedisBroker::new(&relay_options).unwrap();

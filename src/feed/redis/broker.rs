@@ -6,6 +6,7 @@ use redis::{RedisError, Script, Value, cmd};
 use tokio::sync::mpsc;
 
 use super::RedisOptions;
+use super::buckets::Buckets;
 use super::keys::Keys;
 use super::link::{Link, broker_error, unexpected};
 use super::look::{Look, look};
@@ -17,21 +18,29 @@ use crate::restrictions::{Change, Entry};
 /// Changes in one script: a few milliseconds of a server that does nothing else meanwhile.
 const CHANGES_AT_ONCE: usize = 1000;
 
-/// Entries in one command of a refill.
+/// Entries, or buckets, in one call of a refill.
 const ENTRIES_AT_ONCE: usize = 1000;
 
+/// Buckets that a heartbeat looks at: a few milliseconds again. All of them have had their turn after some seconds.
+const LOOKED_AT: u32 = 1024;
+
 /// How long a state lives that is being written and never finished.
-const UNFINISHED: Duration = Duration::from_secs(600);
+const UNFINISHED: Duration = Duration::from_secs(3600);
 
 /// Writes restrictions to a server. Connects when it is first asked, and anew after an error.
 pub struct RedisBroker {
     link: Link,
     keys: Keys,
     stream_entries: u64,
-    /// The generation that was last seen; `None` when it is to be asked for.
-    generation: Option<String>,
+    /// The generation that was last seen, and its buckets; `None` when they are to be asked for.
+    state: Option<(String, Buckets)>,
+    /// The generation of a state that is to be written anew.
+    unfit: Option<String>,
+    /// Buckets that heartbeats have looked at.
+    looked_at: u32,
     publish: Script,
     heartbeat: Script,
+    seal: Script,
     commit: Script,
 }
 
@@ -52,32 +61,39 @@ impl RedisBroker {
             link: Link::new(options, Duration::ZERO).map_err(BrokerError::Failed)?,
             keys: options.keys(),
             stream_entries: options.stream_entries,
-            generation: None,
+            state: None,
+            unfit: None,
+            looked_at: 0,
             publish: Script::new(scripts::PUBLISH),
             heartbeat: Script::new(scripts::HEARTBEAT),
+            seal: Script::new(scripts::SEAL),
             commit: Script::new(scripts::COMMIT),
         })
     }
 
     async fn look(&mut self) -> Result<Look, BrokerError> {
         let look = look(&mut self.link, &self.keys, None).await.map_err(|error| broker_error(&error))?;
-        self.generation = look.meta.as_ref().map(|meta| meta.generation.clone());
+        self.state = look.meta.as_ref().map(|meta| meta.generation.clone()).zip(look.buckets.clone());
         Ok(look)
     }
 
-    async fn generation(&mut self) -> Result<String, BrokerError> {
-        if self.generation.is_none() {
+    async fn state(&mut self) -> Result<(String, Buckets), BrokerError> {
+        if self.state.is_none() {
             self.look().await?;
         }
-        self.generation.clone().ok_or(BrokerError::Moved)
+        self.state.clone().ok_or(BrokerError::Moved)
     }
 
-    /// What a script's answer means.
-    fn outcome(&mut self, answer: Result<String, RedisError>) -> Result<(), BrokerError> {
+    /// What a script's answer means that was told the `generation`.
+    fn outcome(&mut self, generation: String, answer: Result<String, RedisError>) -> Result<(), BrokerError> {
         match answer.as_deref() {
             Ok("OK") => Ok(()),
             Ok("MOVED") => {
-                self.generation = None;
+                self.state = None;
+                Err(BrokerError::Moved)
+            }
+            Ok("UNFIT") => {
+                (self.state, self.unfit) = (None, Some(generation));
                 Err(BrokerError::Moved)
             }
             Ok("LOST") => Err(BrokerError::Failed("the server has lost a part of what it was sent".into())),
@@ -87,90 +103,106 @@ impl RedisBroker {
     }
 
     async fn publish_some(&mut self, after: &Position, changes: &[Change]) -> Result<(), BrokerError> {
-        let generation = self.generation().await?;
+        let (generation, buckets) = self.state().await?;
         let last = after.seq + changes.len() as u64;
         let mut call = self.publish.prepare_invoke();
-        call.key(&self.keys.meta).key(self.keys.state(&generation)).key(&self.keys.changes);
+        call.key(&self.keys.meta).key(&self.keys.changes);
         call.arg(&after.source).arg(after.seq.to_string()).arg(&generation);
         call.arg(last.to_string()).arg(self.stream_entries);
         for change in changes {
             let message = Message::Change { source: after.source.clone(), change: change.clone() };
+            let field = wire::key(&change.scope, change.effect);
             let value = if change.in_force { wire::value(change.seq, change.effect) } else { String::new() };
-            call.arg(wire::key(&change.scope, change.effect)).arg(value).arg(wire::encode(&message));
+            call.key(buckets.key_of(&field)).arg(field).arg(value).arg(wire::encode(&message));
         }
         let answer = self.link.script(&call).await;
-        self.outcome(answer)
+        self.outcome(generation, answer)
     }
 
-    /// Writes the state of `generation`; returns how many fields it has.
+    /// Writes the state `buckets`; returns how many entries it has.
     async fn fill(
         &mut self,
-        generation: &str,
+        buckets: &Buckets,
         at: &Position,
         mut parts: mpsc::Receiver<Vec<Entry>>,
     ) -> Result<u64, RedisError> {
-        let state = self.keys.state(generation);
-        let mut count = 0;
+        self.seal(buckets).await?;
+        let mut count = 0_u64;
         while let Some(part) = parts.recv().await {
             for entries in part.chunks(ENTRIES_AT_ONCE) {
-                count = self.fill_some(&state, at, entries, count).await?;
+                count = count.saturating_add_signed(self.fill_some(buckets, at, entries).await?);
                 tokio::task::yield_now().await;
             }
         }
-        Ok(count)
+        let sealed = self.seal(buckets).await?;
+        if sealed == count { Ok(count) } else { Err(unexpected("a state that has lost a part")) }
     }
 
-    async fn fill_some(
-        &mut self,
-        state: &str,
-        at: &Position,
-        entries: &[Entry],
-        mut count: u64,
-    ) -> Result<u64, RedisError> {
-        let mut commands = Vec::new();
-        let mut signs = Vec::new();
-        // Entries in a row that say the same go in one command; what comes later wins.
-        for run in entries.chunk_by(|one, other| one.in_force == other.in_force) {
-            let in_force = run.iter().all(|entry| entry.in_force);
-            let mut command = cmd(if in_force { "HSET" } else { "HDEL" });
-            command.arg(state);
-            for entry in run {
-                command.arg(wire::key(&entry.scope, entry.effect));
-                if in_force {
-                    // The change that led to it may be any up to there.
-                    command.arg(wire::value(at.seq.max(1), entry.effect));
-                }
+    /// Writes some of them; returns how many more there are by that.
+    async fn fill_some(&mut self, buckets: &Buckets, at: &Position, entries: &[Entry]) -> Result<i64, RedisError> {
+        let mut commands = redis::pipe();
+        for entry in entries {
+            let field = wire::key(&entry.scope, entry.effect);
+            let key = buckets.key_of(&field);
+            if entry.in_force {
+                // The change that led to it may be any up to there.
+                commands.hset(key, field, wire::value(at.seq.max(1), entry.effect));
+            } else {
+                commands.hdel(key, field);
             }
-            commands.push(command);
-            signs.push(in_force);
         }
-        commands.push(cmd("EXPIRE").arg(state).arg(UNFINISHED.as_secs()).take());
-        let changed: Vec<u64> = self.link.run_together(&commands).await?;
-        for (fields, added) in changed.into_iter().zip(signs) {
-            count = if added { count + fields } else { count.saturating_sub(fields) };
+        let changed: Vec<i64> = self.link.run_all(&commands).await?;
+        Ok(changed.iter().zip(entries).map(|(fields, entry)| if entry.in_force { *fields } else { -fields }).sum())
+    }
+
+    /// Makes the buckets that are not there yet, and counts what is in them; returns how many entries that are.
+    async fn seal(&mut self, buckets: &Buckets) -> Result<u64, RedisError> {
+        let keys: Vec<String> = buckets.keys().collect();
+        let mut count = 0;
+        for keys in keys.chunks(ENTRIES_AT_ONCE) {
+            let mut call = self.seal.prepare_invoke();
+            call.arg(UNFINISHED.as_secs());
+            for key in keys {
+                call.key(key);
+            }
+            count += self.link.script::<u64>(&call).await?;
         }
         Ok(count)
     }
 
-    async fn swap(&mut self, before: &Look, generation: &str, at: &Position, count: u64) -> Result<(), BrokerError> {
+    async fn swap(
+        &mut self,
+        before: &Look,
+        (generation, buckets): (String, &Buckets),
+        at: &Position,
+        count: u64,
+    ) -> Result<(), BrokerError> {
         let [source, seq, old] = &before.raw;
         let message = Message::Snapshot { at: at.clone(), entries: count };
-        let old_state = match std::str::from_utf8(old) {
-            Ok(old) if !old.is_empty() => self.keys.state(old),
-            _ => self.keys.state(generation),
-        };
         let mut call = self.commit.prepare_invoke();
-        call.key(&self.keys.meta).key(&self.keys.changes).key(self.keys.state(generation)).key(old_state);
-        call.arg(source).arg(seq).arg(old).arg(&at.source).arg(at.seq.to_string()).arg(generation);
-        call.arg(count).arg(self.stream_entries).arg(wire::encode(&message));
+        call.key(&self.keys.meta).key(&self.keys.changes);
+        for key in buckets.keys().chain(before.buckets.iter().flat_map(Buckets::keys)) {
+            call.key(key);
+        }
+        call.arg(source).arg(seq).arg(old).arg(&at.source).arg(at.seq.to_string()).arg(&generation);
+        call.arg(count).arg(buckets.number()).arg(self.stream_entries).arg(wire::encode(&message));
         let answer = self.link.script(&call).await;
-        self.outcome(answer)
+        self.outcome(generation, answer)
+    }
+
+    /// Removes a state that is not put in its place. One that cannot be removed expires.
+    async fn remove(&mut self, buckets: &Buckets) {
+        let keys: Vec<String> = buckets.keys().collect();
+        for keys in keys.chunks(ENTRIES_AT_ONCE) {
+            let _ = self.link.run::<Value>(&cmd("UNLINK").arg(keys).take()).await;
+        }
     }
 }
 
 impl Broker for RedisBroker {
     async fn position(&mut self) -> Result<Option<Position>, BrokerError> {
-        Ok(self.look().await?.meta.map(|meta| meta.at))
+        let meta = self.look().await?.meta;
+        Ok(meta.filter(|meta| self.unfit.as_ref() != Some(&meta.generation)).map(|meta| meta.at))
     }
 
     async fn publish(&mut self, after: &Position, changes: &[Change]) -> Result<(), BrokerError> {
@@ -186,13 +218,17 @@ impl Broker for RedisBroker {
     }
 
     async fn heartbeat(&mut self, at: &Position) -> Result<(), BrokerError> {
-        let generation = self.generation().await?;
+        let (generation, buckets) = self.state().await?;
         let mut call = self.heartbeat.prepare_invoke();
-        call.key(&self.keys.meta).key(self.keys.state(&generation)).key(&self.keys.changes);
+        call.key(&self.keys.meta).key(&self.keys.changes);
+        for nth in 0..buckets.number().min(LOOKED_AT) {
+            call.key(buckets.key(self.looked_at.wrapping_add(nth) % buckets.number()));
+        }
+        self.looked_at = self.looked_at.wrapping_add(LOOKED_AT);
         call.arg(&at.source).arg(at.seq.to_string()).arg(&generation).arg(self.stream_entries);
-        call.arg(wire::encode(&Message::Heartbeat(at.clone())));
+        call.arg(wire::encode(&Message::Heartbeat(at.clone()))).arg(buckets.crowded());
         let answer = self.link.script(&call).await;
-        self.outcome(answer)
+        self.outcome(generation, answer)
     }
 
     /// The end of `parts` is the end of the state: who cannot go on drops this call rather than the sender, and what
@@ -200,27 +236,26 @@ impl Broker for RedisBroker {
     async fn refill(
         &mut self,
         at: &Position,
-        _expected: usize,
+        expected: usize,
         parts: mpsc::Receiver<Vec<Entry>>,
     ) -> Result<(), BrokerError> {
         let before = self.look().await?;
         let generation = random_name()?;
-        let filled = self.fill(&generation, at, parts).await;
+        let buckets = Buckets::of(self.keys.state(&generation), expected);
+        let filled = self.fill(&buckets, at, parts).await;
         let was_filled = filled.is_ok();
         let filled = match filled {
-            Ok(count) => self.swap(&before, &generation, at, count).await,
+            Ok(count) => self.swap(&before, (generation.clone(), &buckets), at, count).await,
             Err(error) => Err(broker_error(&error)),
         };
         match &filled {
-            Ok(()) => self.generation = Some(generation),
+            Ok(()) => (self.state, self.unfit) = (Some((generation, buckets)), None),
             // Whether it was swapped in is not known after a lost answer; otherwise it was not.
             Err(error) if !was_filled || matches!(error, BrokerError::Moved) => {
-                self.generation = None;
-                let unlink = cmd("UNLINK").arg(self.keys.state(&generation)).take();
-                // One that cannot be removed expires.
-                let _ = self.link.run::<Value>(&unlink).await;
+                self.state = None;
+                self.remove(&buckets).await;
             }
-            Err(_) => self.generation = None,
+            Err(_) => self.state = None,
         }
         filled
     }

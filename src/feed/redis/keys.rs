@@ -12,11 +12,11 @@ pub(super) struct Keys {
 impl Keys {
     pub(super) fn new(prefix: &str) -> Keys {
         let key = |name| format!("{{{prefix}}}:{name}");
-        Keys { meta: key("meta"), changes: key("changes"), reports: key("reports"), state: key("state:2:") }
+        Keys { meta: key("meta"), changes: key("changes"), reports: key("reports"), state: key("state:3:") }
     }
 
-    /// The state of `generation`. The number is of how a state is written: one that is written otherwise is under another
-    /// name, so that nobody takes what it cannot read for a state without entries.
+    /// What the keys of the state of `generation` begin with. The number is of how a state is written: one that is
+    /// written otherwise is under another name, so that nobody takes what it cannot read for a state without entries.
     pub(super) fn state(&self, generation: &str) -> String {
         format!("{}{generation}", self.state)
     }
@@ -32,6 +32,6 @@ mod tests {
         assert_eq!(keys.meta, "{mediagate}:meta");
         assert_eq!(keys.changes, "{mediagate}:changes");
         assert_eq!(keys.reports, "{mediagate}:reports");
-        assert_eq!(keys.state("9f2c"), "{mediagate}:state:2:9f2c");
+        assert_eq!(keys.state("9f2c"), "{mediagate}:state:3:9f2c");
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, RedisError, RedisResult, ScriptInvocation,
+    AsyncConnectionConfig, Client, Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation,
     ServerErrorKind, Value,
 };
 
@@ -40,6 +40,13 @@ impl Link {
         let mut connection = self.connection().await?;
         let answer = command.query_async(&mut connection).await;
         self.checked(answer)
+    }
+
+    /// Runs `commands` one after the other, others between them; returns their answers.
+    pub(super) async fn run_all<T: FromRedisValue>(&mut self, commands: &Pipeline) -> RedisResult<T> {
+        let mut connection = self.connection().await?;
+        let answers = commands.query_async(&mut connection).await;
+        self.checked(answers)
     }
 
     /// Runs `commands` with nothing in between; returns their answers.

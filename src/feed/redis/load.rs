@@ -1,10 +1,12 @@
-//! Loads the whole state while it changes: the hash, then what the stream says has changed since the scan began.
+//! Loads the whole state while it changes: its buckets, then what the stream says has changed since the first was read.
 
+use std::ops::Range;
 use std::time::Duration;
 
-use redis::{RedisResult, Value, cmd};
+use redis::{RedisResult, Value};
 use tokio::sync::mpsc;
 
+use super::buckets::{Buckets, COUNT};
 use super::link::Link;
 use super::look::look;
 use super::message::EntryId;
@@ -13,8 +15,8 @@ use super::worker::{Trouble, Worker};
 use crate::feed::wire::{self, Message, Position};
 use crate::restrictions::{Entry, Event};
 
-/// About as many fields in one read of the state: more of them take more memory at once, and are hardly sooner here.
-const FIELDS_AT_ONCE: usize = 1024;
+/// About as many entries in one read of the state: more of them take more memory at once, and are hardly sooner here.
+const ENTRIES_AT_ONCE: u64 = 1024;
 
 /// Entries in one event.
 const PART: usize = 256;
@@ -31,13 +33,17 @@ impl Worker {
         }
         self.loaded = Some(tokio::time::Instant::now());
         let Verdict::Load(before) = self.judge().await? else { return Ok(()) };
-        let Some(meta) = before.meta else { return Ok(()) };
+        let (Some(meta), Some(buckets)) = (before.meta, before.buckets) else { return Ok(()) };
         self.send(Event::SnapshotBegins { expected: usize::try_from(meta.count).unwrap_or(0) }).await?;
-        self.send_state(&self.keys.state(&meta.generation)).await?;
+        let is_whole = self.send_state(&buckets, meta.count).await?;
         let after = look(&mut self.asking, &self.keys, None).await?;
         let Some(now) = after.meta else { return Ok(()) };
         let is_same = now.generation == meta.generation && now.at.source == meta.at.source;
         if !is_same || now.at.seq < meta.at.seq {
+            return Ok(());
+        }
+        if !is_whole {
+            self.warned.run(|| log::warn!("restrictions: the broker has lost a part of the state; waiting for it"));
             return Ok(());
         }
         let Some(last) = self.send_since(&meta.at, before.last, now.at.seq).await? else { return Ok(()) };
@@ -49,19 +55,30 @@ impl Worker {
         Ok(())
     }
 
-    /// Delivers what the hash `state` holds, some of it newer than the rest.
-    async fn send_state(&mut self, state: &str) -> Result<(), Trouble> {
-        let (mut cursor, mut fields) = scan(&mut self.asking, state, 0, FIELDS_AT_ONCE).await?;
-        while cursor != 0 {
+    /// Delivers what the `buckets` hold, some of it newer than the rest; `count` is about how many entries that are.
+    /// Whether every bucket had all that it says.
+    async fn send_state(&mut self, buckets: &Buckets, count: u64) -> Result<bool, Trouble> {
+        let number = buckets.number();
+        let step = (ENTRIES_AT_ONCE * u64::from(number) / count.max(1)).clamp(1, ENTRIES_AT_ONCE / 4) as u32;
+        let mut ranges = (0..number).step_by(step as usize).map(|first| first..number.min(first + step));
+        let mut read = Vec::new();
+        loop {
+            let next = ranges.next();
             // The server looks for the next ones while these are read.
-            let delivery = deliver(&self.events, self.resync, fields);
-            let (next, malformed) = tokio::join!(scan(&mut self.asking, state, cursor, FIELDS_AT_ONCE), delivery);
-            self.pass_over("malformed", malformed?);
-            (cursor, fields) = next?;
+            let delivery = deliver(&self.events, self.resync, read);
+            let Some(range) = next else {
+                let delivered = delivery.await?;
+                self.pass_over("malformed", delivered.malformed);
+                return Ok(delivered.is_whole);
+            };
+            let (next, delivered) = tokio::join!(read_some(&mut self.asking, buckets, range), delivery);
+            let delivered = delivered?;
+            self.pass_over("malformed", delivered.malformed);
+            if !delivered.is_whole {
+                return Ok(false);
+            }
+            read = next?;
         }
-        let malformed = deliver(&self.events, self.resync, fields).await?;
-        self.pass_over("malformed", malformed);
-        Ok(())
     }
 
     /// Delivers what has changed after `from` until `seq`, as further parts. Returns the last entry that was read, or
@@ -98,25 +115,70 @@ impl Worker {
     }
 }
 
-/// Reads about `count` fields of a state, each with its value behind it.
-pub(super) async fn scan(link: &mut Link, state: &str, cursor: u64, count: usize) -> RedisResult<(u64, Vec<Value>)> {
-    let command = cmd("HSCAN").arg(state).arg(cursor).arg("COUNT").arg(count).take();
-    link.run(&command).await
+/// Reads some buckets: of each its fields, each with its value behind it.
+pub(super) async fn read_some(link: &mut Link, buckets: &Buckets, range: Range<u32>) -> RedisResult<Vec<Vec<Value>>> {
+    let mut commands = redis::pipe();
+    for bucket in range {
+        commands.cmd("HGETALL").arg(buckets.key(bucket));
+    }
+    link.run_all(&commands).await
 }
 
-/// Delivers `fields` and their values as parts of a state; returns how many are not what they should be.
-async fn deliver(events: &mpsc::Sender<(u64, Event)>, resync: u64, fields: Vec<Value>) -> Result<u64, Trouble> {
+/// What came of some buckets.
+struct Delivered {
+    /// How many entries are not what they should be.
+    malformed: u64,
+    /// Whether each bucket had all that it says.
+    is_whole: bool,
+}
+
+/// Delivers what is in `buckets` as parts of a state, as far as they are whole.
+async fn deliver(
+    events: &mpsc::Sender<(u64, Event)>,
+    resync: u64,
+    buckets: Vec<Vec<Value>>,
+) -> Result<Delivered, Trouble> {
     // The question for the next ones goes out first.
     tokio::task::yield_now().await;
-    let mut malformed = 0;
-    for fields in fields.chunks(2 * PART) {
-        let entries: Vec<Entry> = fields.chunks(2).filter_map(entry).collect();
-        malformed += fields.len().div_ceil(2) - entries.len();
-        events.send((resync, Event::SnapshotPart(entries))).await.map_err(|_| Trouble::Unwanted)?;
-        // Whoever takes it need not wait for the rest.
-        tokio::task::yield_now().await;
+    let mut delivered = Delivered { malformed: 0, is_whole: true };
+    let mut part = Vec::new();
+    for bucket in buckets {
+        let mut count = None;
+        let mut found = 0;
+        for pair in bucket.chunks(2) {
+            match pair {
+                [Value::BulkString(field), Value::BulkString(value)] if field == COUNT.as_bytes() => {
+                    count = wire::number(value);
+                }
+                pair => {
+                    found += 1;
+                    match entry(pair) {
+                        Some(entry) => part.push(entry),
+                        None => delivered.malformed += 1,
+                    }
+                }
+            }
+            if part.len() == PART {
+                send_part(events, resync, &mut part).await?;
+            }
+        }
+        if count != Some(found) {
+            delivered.is_whole = false;
+            return Ok(delivered);
+        }
     }
-    Ok(malformed as u64)
+    send_part(events, resync, &mut part).await?;
+    Ok(delivered)
+}
+
+async fn send_part(events: &mpsc::Sender<(u64, Event)>, resync: u64, part: &mut Vec<Entry>) -> Result<(), Trouble> {
+    if part.is_empty() {
+        return Ok(());
+    }
+    events.send((resync, Event::SnapshotPart(std::mem::take(part)))).await.map_err(|_| Trouble::Unwanted)?;
+    // Whoever takes it need not wait for the rest.
+    tokio::task::yield_now().await;
+    Ok(())
 }
 
 /// A field of the state and its value, unless they are not what they should be.

@@ -9,9 +9,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::RedisOptions;
+use super::buckets::Buckets;
 use super::keys::Keys;
 use super::link::{Link, Throttle, broker_error, unexpected};
-use super::load::scan;
+use super::load::read_some;
 use super::look::{Meta, glance, look};
 use super::message::{self, EntryId, StreamEntry};
 use super::verdict::{Claim, Held, Settled, Step, Verdict, settled, step, verdict};
@@ -96,7 +97,7 @@ impl Worker {
     pub(super) async fn try_all(&mut self) -> Result<(), BrokerError> {
         let tried = async {
             let look = look(&mut self.asking, &self.keys, None).await?;
-            scan(&mut self.asking, &self.keys.state("none"), 0, 1).await?;
+            read_some(&mut self.asking, &Buckets::of(self.keys.state("none"), 0), 0..1).await?;
             self.read_after(look.last).await?;
             Ok(())
         };

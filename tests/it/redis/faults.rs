@@ -194,22 +194,41 @@ async fn a_server_that_stands_still_is_given_up_and_found_again() {
 async fn a_state_that_lost_a_part_is_loaded_by_nobody() {
     let server = RedisServer::start(Disk::None);
     let mut broker = relay(&server);
-    for lost in ["state", "layout", "field", "changes", "meta"] {
+    for lost in ["state", "bucket", "empty bucket", "field", "count", "changes", "meta"] {
         fill(&mut broker, &at(3), &entries(0..3)).await.unwrap();
-        let state = server.generations().await.remove(0);
+        let field = "deactivated/user/acme/u1";
+        let bucket = server.bucket_of(field).await;
         match lost {
-            "state" => server.command::<i64>(&["DEL", &state]).await,
-            // A state that is written in another way is under another name.
-            "layout" => server.command::<i64>(&["RENAMENX", &state, &state.replace(":2:", ":")]).await,
-            "field" => server.command::<i64>(&["HDEL", &state, "deactivated/user/acme/u1"]).await,
-            lost => server.command::<i64>(&["DEL", &format!("{{mediagate}}:{lost}")]).await,
+            "state" => {
+                // One that is written in another way is under other names.
+                for bucket in server.buckets().await {
+                    server.command::<i64>(&["RENAMENX", &bucket, &bucket.replace(":3:", ":2:")]).await;
+                }
+            }
+            "bucket" => server.command(&["DEL", &bucket]).await,
+            "empty bucket" => {
+                let mut empty = None;
+                for bucket in server.buckets().await {
+                    if server.command::<i64>(&["HLEN", &bucket]).await == 1 {
+                        empty = Some(bucket);
+                    }
+                }
+                server.command(&["DEL", &empty.expect("16 buckets for 3 entries")]).await
+            }
+            "field" => server.command(&["HDEL", &bucket, field]).await,
+            "count" => server.command(&["HDEL", &bucket, ""]).await,
+            lost => server.command(&["DEL", &format!("{{mediagate}}:{lost}")]).await,
         };
         let mut node = Node::connect(&server).await;
-        node.quiet_until(|| server.has_client("exec")).await;
-        assert_eq!(relay(&server).position().await.unwrap(), None, "{lost}");
-        let publish = broker.publish(&at(3), &[deactivated(4, "x")]).await;
-        assert!(matches!(publish, Err(BrokerError::Moved)), "{lost}");
+        // It asks where the broker stands, again and again.
+        let asked = server.calls("exec").await;
+        node.stateless_until(async || server.calls("exec").await > asked + 2).await;
         assert!(broker.heartbeat(&at(3)).await.is_err(), "{lost}");
+        assert_eq!(broker.position().await.unwrap(), None, "{lost}");
+        if lost == "bucket" {
+            let publish = relay(&server).publish(&at(3), &[lifted(4, "u1")]).await;
+            assert!(matches!(publish, Err(BrokerError::Moved)));
+        }
         fill(&mut broker, &at(3), &entries(0..3)).await.unwrap();
         node.until("loaded", |node| node.seq == Some(3)).await;
         server.command::<()>(&["FLUSHALL"]).await;
@@ -263,10 +282,11 @@ async fn a_gap_in_the_stream_is_loaded() {
     let mut node = Node::connect(&server).await;
     node.until("loaded", |node| node.seq == Some(3)).await;
     // What a publisher does that writes the state and forgets the stream: 4 is in force and nobody was told.
-    let state = server.generations().await.remove(0);
-    let script = "redis.call('HDEL', KEYS[2], ARGV[1]) redis.call('HSET', KEYS[1], 'seq', '4', 'count', '2')";
     let field = "deactivated/user/acme/u0";
-    server.command::<()>(&["EVAL", script, "2", "{mediagate}:meta", &state, field]).await;
+    let bucket = server.bucket_of(field).await;
+    let script = "redis.call('HDEL', KEYS[2], ARGV[1]) redis.call('HINCRBY', KEYS[2], '', -1) \
+                  redis.call('HSET', KEYS[1], 'seq', '4')";
+    server.command::<()>(&["EVAL", script, "2", "{mediagate}:meta", &bucket, field]).await;
     broker.publish(&at(4), &[deactivated(5, "x")]).await.unwrap();
     node.until("loaded again", |node| node.loads == 2).await;
     assert_eq!((node.seq, node.names()), (Some(5), ["u1", "u2", "x"].map(String::from).into()));

@@ -65,7 +65,7 @@ async fn lies_in_the_state_are_left_out_and_the_rest_is_loaded() {
     let server = RedisServer::start(Disk::None);
     let mut broker = relay(&server);
     fill(&mut broker, &at(3), &entries(0..3)).await.unwrap();
-    let state = server.generations().await.remove(0);
+    let bucket = server.bucket_of("deactivated/user/acme/u1").await;
     let json = change("db-1", 2);
     let lies = [
         ("nonsense", "nonsense"),
@@ -75,8 +75,8 @@ async fn lies_in_the_state_are_left_out_and_the_rest_is_loaded() {
         ("issued_before/user/acme/eve", "3"),
     ];
     for (field, value) in lies {
-        server.command::<u64>(&["HSET", &state, field, value]).await;
-        server.command::<u64>(&["HINCRBY", "{mediagate}:meta", "count", "1"]).await;
+        server.command::<u64>(&["HSET", &bucket, field, value]).await;
+        server.command::<u64>(&["HINCRBY", &bucket, "", "1"]).await;
     }
     let mut node = Node::connect(&server).await;
     node.until("loaded", |node| node.seq == Some(3)).await;
@@ -90,7 +90,9 @@ async fn numbers_that_are_none_are_no_position() {
     fill(&mut broker, &at(3), &entries(0..3)).await.unwrap();
     let mut node = Node::connect(&server).await;
     node.until("loaded", |node| node.seq == Some(3)).await;
-    for (field, value) in [("seq", "-1"), ("seq", "1e3"), ("source", ""), ("generation", "a b"), ("count", "x")] {
+    for (field, value) in
+        [("seq", "-1"), ("seq", "1e3"), ("source", ""), ("generation", "a b"), ("count", "x"), ("buckets", "17")]
+    {
         server.command::<u64>(&["HSET", "{mediagate}:meta", field, value]).await;
         assert_eq!(broker.position().await.unwrap(), None, "{field}");
         fill(&mut broker, &at(3), &entries(0..3)).await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -122,6 +123,21 @@ impl Node {
             event = self.feed.next() => panic!("{event:?}, and there should be nothing"),
             () = holds => {}
             () = tokio::time::sleep(DEADLINE) => panic!("never"),
+        }
+    }
+
+    /// Waits until `condition` holds, and gets no whole state meanwhile.
+    pub(super) async fn stateless_until<F: Future<Output = bool>>(&mut self, mut condition: impl FnMut() -> F) {
+        let mut holds = pin!(async { while !condition().await {} });
+        loop {
+            tokio::select! {
+                event = self.feed.next() => match event.expect("a feed that goes on") {
+                    event @ (Event::SnapshotBegins { .. } | Event::SnapshotPart(_)) => self.take(event),
+                    event => panic!("{event:?}, and there should be no state"),
+                },
+                () = &mut holds => return,
+                () = tokio::time::sleep(DEADLINE) => panic!("never"),
+            }
         }
     }
 

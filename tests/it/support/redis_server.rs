@@ -1,5 +1,6 @@
 //! A real `redis-server` that a test may kill, stop, restart and take the data of.
 
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -175,9 +176,25 @@ impl RedisServer {
         assert!(tokio::time::timeout(Duration::from_secs(60), asking).await.is_ok(), "never: {what}");
     }
 
-    /// The keys of states.
-    pub async fn generations(&self) -> Vec<String> {
+    /// The keys of states: one for each bucket.
+    pub async fn buckets(&self) -> Vec<String> {
         self.command(&["KEYS", "{mediagate}:state:*"]).await
+    }
+
+    /// What the keys of each state begin with.
+    pub async fn generations(&self) -> BTreeSet<String> {
+        let name = |bucket: &String| bucket.rsplit_once(':').expect("the number of a bucket").0.to_owned();
+        self.buckets().await.iter().map(name).collect()
+    }
+
+    /// The bucket that has this field.
+    pub async fn bucket_of(&self, field: &str) -> String {
+        for bucket in self.buckets().await {
+            if self.command(&["HEXISTS", &bucket, field]).await {
+                return bucket;
+            }
+        }
+        panic!("no bucket has {field}");
     }
 
     /// Whether the last command of some client was this.

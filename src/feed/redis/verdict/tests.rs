@@ -24,7 +24,7 @@ fn change(source: &str, seq: u64) -> Message {
 #[test]
 fn a_gap_is_judged_by_where_the_broker_stands() {
     let check = |held: Option<Held>, reload, meta: Option<Meta>, has, expected: &str| {
-        let look = Look { raw: Default::default(), meta: meta.clone(), last: EntryId::default(), has };
+        let look = Look { raw: Default::default(), meta: meta.clone(), buckets: None, last: EntryId::default(), has };
         let verdict = format!("{:?}", verdict(held.as_ref(), reload, look));
         assert!(verdict.starts_with(expected), "{verdict}, not {expected}, for {held:?} and {meta:?}");
     };
