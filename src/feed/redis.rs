@@ -43,10 +43,13 @@
 //! a replica. Redirections of a cluster are not followed. A fail-over that loses writes takes nothing back: nodes keep
 //! what they have, and are not fresh, until the relay has written it again.
 //!
+//! The server must not evict what is written: `maxmemory-policy noeviction`, which is the default. What is evicted all
+//! the same is found and written again, and nodes that start meanwhile wait for it.
+//!
 //! # Rights
 //!
 //! A node may be a user that only reads: `+multi +exec +hmget +hgetall +xread +xrange +xrevrange +publish +select`
-//! on `%R~{mediagate}:*` and `&{mediagate}:reports`. The control plane needs `+evalsha +script +hset +hsetnx +hincrby +hdel +hget +hmget +hlen
+//! on `%R~{mediagate}:*` (before Redis 7, `~{mediagate}:*`) and `&{mediagate}:reports`. The control plane needs `+evalsha +script +hset +hsetnx +hincrby +hdel +hget +hmget +hlen
 //! +expire +persist +unlink +del +exists +xadd +xlen +xrange +xrevrange +multi +exec +subscribe +ping` on
 //! `~{mediagate}:*`.
 
