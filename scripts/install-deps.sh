@@ -2,8 +2,8 @@
 # Installs what is missing for one purpose, and nothing when nothing is missing.
 #
 #   scripts/install-deps.sh build   a C compiler and cmake (Pingora's zlib is built with it)
-#   scripts/install-deps.sh test    the same, the servers that tests start, and pinned packages for Python (.venv) and
-#                                   Node (tests/servers/node_modules)
+#   scripts/install-deps.sh test    the same, the servers and the browser that tests start, and pinned packages for Python
+#                                   (.venv) and Node (tests/servers/node_modules)
 #   scripts/install-deps.sh fuzz    the same as build, a C++ compiler and cargo-fuzz
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -75,7 +75,13 @@ need_python() {
   cat "${pins[@]}" >"$stamp"
 }
 
-# Twilio's library again: the one for Node writes other claims than the one for Python. The stamp is as above.
+# The browser that the JavaScript client is tested in; CHROMIUM names another one.
+need_browser() {
+  have "${CHROMIUM:-chromium}" || apt_install chromium
+}
+
+# Twilio's library again: the one for Node writes other claims than the one for Python. And TypeScript, which checks the
+# JavaScript client. The stamp is as above.
 need_node() {
   local lock=tests/servers/package-lock.json stamp=tests/servers/node_modules/.installed
   if cmp -s "$lock" "$stamp" && have node; then return; fi
@@ -83,7 +89,7 @@ need_node() {
   have node || missing+=(nodejs)
   have npm || missing+=(npm)
   if [ ${#missing[@]} -gt 0 ]; then apt_install "${missing[@]}"; fi
-  say "installing Twilio's library for Node"
+  say "installing Twilio's library for Node and TypeScript"
   # Exactly what is locked, and nobody's install scripts.
   npm ci --prefix tests/servers --ignore-scripts --no-audit --no-fund --silent >&2 ||
     die "npm could not install $lock. Check the network (or point npm at your registry), then run this again."
@@ -109,6 +115,7 @@ test)
   need_rust
   need_build_tools
   need_servers
+  need_browser
   need_python
   need_node
   ;;

@@ -5,6 +5,7 @@ mod control;
 mod cuts;
 mod forwarding;
 mod hygiene;
+mod js_client;
 mod jwks;
 mod memory;
 mod nats;
