@@ -156,8 +156,7 @@ export class Client {
     mediaUrl(url: string): Promise<string>;
     /**
      * Returns the header fields to send with `url`: the token, in the header mode and where `mediaUrl` would append one in
-     * the embedded mode; else none. Send them to that URL only, follow no redirect with them, and have nothing kept
-     * (`cache: "no-store"`): a browser would give it to whoever asks for the URL next.
+     * the embedded mode; else none. Send them to that URL only, and follow no redirect with them.
      *
      * @param {string} url
      * @returns {Promise<Record<string, string>>}

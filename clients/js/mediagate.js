@@ -114,8 +114,8 @@ const MAX_TIMEOUT = 2 ** 31 - 1;
 const VISIBLE_ASCII = /^[\x21-\x7e]+$/;
 
 /**
- * No cookie, no referrer, no redirect: the token is all that goes along. Nothing is kept: a browser would give it to
- * whoever asks for the URL next, without asking the gate.
+ * No cookie, no referrer, no redirect: the token is all that goes along. Nothing is kept:
+ * whatever the gate's answers say of that, a later request is to be judged by itself.
  */
 const REQUEST = /** @type {const} */ ({
   cache: "no-store",
@@ -250,8 +250,7 @@ export class Client {
 
   /**
    * Returns the header fields to send with `url`: the token, in the header mode and where `mediaUrl` would append one in
-   * the embedded mode; else none. Send them to that URL only, follow no redirect with them, and have nothing kept
-   * (`cache: "no-store"`): a browser would give it to whoever asks for the URL next.
+   * the embedded mode; else none. Send them to that URL only, and follow no redirect with them.
    *
    * @param {string} url
    * @returns {Promise<Record<string, string>>}

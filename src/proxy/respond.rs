@@ -149,7 +149,9 @@ fn asks_for_page(request: &HeaderMap) -> bool {
 pub(super) fn common_fields(fields: &mut HeaderMap, origin: &AllowOrigin) {
     let of = HeaderValue::from_static;
     if !fields.contains_key(header::CACHE_CONTROL) {
-        fields.insert(header::CACHE_CONTROL, of("private"));
+        // Asked for again each time it is shown: otherwise a browser shows what it has to a user who was deactivated since,
+        // and what it fetched with one token header to a request with another or none.
+        fields.insert(header::CACHE_CONTROL, of("private, no-cache"));
     }
     fields.insert(header::REFERRER_POLICY, of("no-referrer"));
     fields.insert(header::X_CONTENT_TYPE_OPTIONS, of("nosniff"));

@@ -1,8 +1,10 @@
 //! The JavaScript client: its tests in Node and in Chromium, against the real gate and against servers that misbehave, and
 //! its types.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -37,6 +39,10 @@ fn check(files: &[&str], ready: &Value) {
 fn check_with_gate(file: &str) {
     let state = TempDir::new().expect("a folder");
     let (_gate, ready) = Mediagate::dev(state.path(), &[]);
+    // The older a file, the longer a browser keeps it that was not told otherwise (RFC 9111 section 4.2.2).
+    let picture = state.path().join("files/media/picture.png");
+    let years_ago = SystemTime::now() - Duration::from_secs(10 * 365 * 86_400);
+    File::options().write(true).open(picture).and_then(|file| file.set_modified(years_ago)).expect("a sample");
     check(&[file], &ready);
 }
 

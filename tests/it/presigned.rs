@@ -60,7 +60,7 @@ fn dev_hands_out_urls_that_open_their_object_and_die_with_their_user() {
     let direct = request(gate.media, "GET", object, &[("fat", &token(0))]);
     let opened = request(gate.media, "GET", &alice, &[]);
     assert_eq!((opened.status, &opened.body), (200, &direct.body));
-    assert_eq!(opened.header("cache-control"), Some("private"));
+    assert_eq!(opened.header("cache-control"), Some("private, no-cache"));
     let part = request(gate.media, "GET", &alice, &[("Range", "bytes=1-3")]);
     assert_eq!((part.status, &part.body[..]), (206, &direct.body[1..4]));
     let head = request(gate.media, "HEAD", &alice, &[]);

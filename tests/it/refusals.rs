@@ -590,7 +590,7 @@ fn what_a_storage_says_beside_the_content_does_not_pass() {
     let fields = ask("fields");
     assert_eq!((fields.status, fields.text().as_str(), fields.header("etag")), (200, "ok", Some("\"e\"")));
     assert!(!String::from_utf8_lossy(&fields.head).contains(MARK), "{fields:?}");
-    assert_eq!(fields.header("cache-control"), Some("private"));
+    assert_eq!(fields.header("cache-control"), Some("private, no-cache"));
     assert_eq!(fields.header("access-control-allow-origin"), Some("*"));
     assert_eq!(fields.header("referrer-policy"), Some("no-referrer"));
     assert_eq!(fields.header("x-content-type-options"), Some("nosniff"));

@@ -30,7 +30,7 @@ async function pages(t, html = PAGE) {
       return [200, await readFile(FILES[url]), { "Content-Type": "text/javascript" }];
     }),
   ]);
-  return (cache) => browser.open(server.origin.replace("127.0.0.1", "localhost"), cache);
+  return () => browser.open(server.origin.replace("127.0.0.1", "localhost"));
 }
 
 test("a page opens media in every mode, until its user is deactivated", async (t) => {
@@ -104,7 +104,7 @@ test("a video is sought in through an embedded link", async (t) => {
 });
 
 test("what a client opens, a browser does not keep for others", async (t) => {
-  const page = await (await pages(t))("on");
+  const page = await (await pages(t))();
   const server = await platform(t, ({ method }) => [
     method === "OPTIONS" ? 204 : 200,
     "x",

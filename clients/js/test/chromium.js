@@ -61,17 +61,13 @@ export class Chromium {
     return browser;
   }
 
-  /**
-   * Opens `url` in a page of its own. What a browser has kept it does not ask for again, and here it is to ask, unless
-   * `cache` is "on".
-   */
-  async open(url, cache = "off") {
+  /** Opens `url` in a page of its own. */
+  async open(url) {
     const { targetId } = await this.send("Target.createTarget", { url: "about:blank" });
     const { sessionId } = await this.send("Target.attachToTarget", { targetId, flatten: true });
     const page = new Page(this, sessionId);
     this.#pages.set(sessionId, page);
     await page.send("Network.enable");
-    await page.send("Network.setCacheDisabled", { cacheDisabled: cache === "off" });
     await page.send("Page.enable");
     await page.send("Page.setLifecycleEventsEnabled", { enabled: true });
     const { loaderId } = await page.send("Page.navigate", { url });

@@ -1,8 +1,9 @@
 //! The relay's side: what is written, and under which conditions.
 //!
-//! Every message carries the stream's last sequence as the relay knows it, and the id of the message before it. The
-//! first alone would not do: when another relay's message takes the place of one of ours, the one after ours finds the
-//! sequence that it expects. A relay that has just started knows no id; its first message goes by sequence alone.
+//! Every message carries the id of the message before it. The stream's last sequence would not do: when another relay's
+//! message takes the place of one of ours, the one after ours finds the sequence that it expects. A relay that has just
+//! started knows no id; its first message goes by sequence. One condition and not both, because headers are kept with a
+//! message, and every node reads them again when it loads.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -160,13 +161,11 @@ impl NatsBroker {
     ) -> Result<Sent, BrokerError> {
         self.ids += 1;
         let id = format!("{}.{}", self.name, self.ids);
-        let mut publish = PublishMessage::build()
-            .payload(Bytes::from(wire::encode(message)))
-            .expected_last_sequence(chain.last)
-            .message_id(&id);
-        if let Some(before) = &chain.id {
-            publish = publish.expected_last_message_id(before);
-        }
+        let mut publish = PublishMessage::build().payload(Bytes::from(wire::encode(message))).message_id(&id);
+        publish = match &chain.id {
+            Some(before) => publish.expected_last_message_id(before),
+            None => publish.expected_last_sequence(chain.last),
+        };
         if let Some(subjects) = subjects {
             publish = publish.header(SUBJECTS_HEADER, subjects.to_string().as_str());
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, DeliverPolicy, pull};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, watch};
 
 use super::kept_subjects;
@@ -143,8 +143,13 @@ impl Reader {
         let mut messages = messages.messages().await.map_err(|error| Ended::Lost(error.to_string()))?;
         let mut expected = 1;
         loop {
+            // Most of a state is here already, and then nothing need be waited for beside it.
+            let is_quiet =
+                matches!((self.reload.has_changed(), self.link.health.has_changed()), (Ok(false), Ok(false)));
+            let here = if is_quiet { messages.next().now_or_never() } else { None };
             let message = tokio::select! {
                 biased;
+                message = std::future::ready(here.flatten()), if here.is_some() => message,
                 changed = self.reload.changed() => {
                     return Err(if changed.is_ok() { Ended::Reload } else { Ended::Closed });
                 }

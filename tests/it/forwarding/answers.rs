@@ -197,7 +197,7 @@ fn only_named_fields_of_the_storage_pass() {
     found.sort_unstable();
     let ours = [
         ("access-control-allow-origin", "*"),
-        ("cache-control", "private"),
+        ("cache-control", "private, no-cache"),
         ("content-length", "10"),
         ("referrer-policy", "no-referrer"),
         ("x-content-type-options", "nosniff"),
