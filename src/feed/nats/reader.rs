@@ -18,7 +18,7 @@ use crate::metrics::Metrics;
 use crate::restrictions::Event;
 
 /// Messages that are asked for at a time: with fewer, loading waits for the next ones; with more, they take more memory.
-const BATCH: usize = 1000;
+const BATCH: usize = 500;
 
 /// A consumer that is silent for twice this long is gone.
 const IDLE_HEARTBEAT: Duration = Duration::from_millis(1500);
