@@ -33,6 +33,7 @@ fn summary(id: &str) -> AppSummary {
         kid: "k1".into(),
         alg: "HS256".parse().unwrap(),
         secret: Some(Secret::new("0123456789abcdef0123456789abcdef")),
+        private_key: None,
         issuer: None,
         audience: None,
         profile: crate::gate::Profile::Fat,
