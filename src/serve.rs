@@ -154,6 +154,7 @@ impl Gateway {
                     hosts,
                     api_keys: control.api_keys,
                     calls_per_minute: control.calls_per_minute,
+                    metrics: Arc::clone(&shared.metrics),
                 });
                 other_tasks.push(aside.spawn(control::serve(listener, tls, state, is_down(down.clone()))));
                 Some(address)

@@ -223,6 +223,7 @@ async fn urls_are_presigned_many_at_a_time() {
     assert!(signed[0]["expiresAt"].is_u64());
     assert!(signed[1..].iter().all(|one| one["error"].is_string() && one["presigned"].is_null()), "{signed:?}");
     assert_eq!(gateway.call("POST", "/v3/presign", &body).await.body["data"]["urls"][0], signed[0]);
+    assert_eq!(gateway.metrics.presigned_urls.get(), 2, "one a call");
 
     let explain = async |url: &str| {
         let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("url", url).finish();
