@@ -15,8 +15,8 @@ const NICENESS: i32 = 10;
 pub(super) struct Aside(Option<Runtime>);
 
 impl Aside {
-    /// Starts `threads` worker threads. Those that block, and those that SQLite's connections run on, inherit their
-    /// priority.
+    /// Starts `threads` worker threads. Those that block have the same priority; so have those of SQLite's connections that
+    /// are opened here, and not those that the local feed opens.
     ///
     /// # Errors
     ///
