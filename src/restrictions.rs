@@ -4,6 +4,7 @@
 //! Nothing here is probabilistic and nothing here waits for anything outside.
 
 mod change;
+mod subject;
 mod tables;
 pub mod wire;
 
@@ -18,6 +19,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 pub(crate) use change::hex;
 pub use change::{Applied, Change, Effect, EffectKind, Entry, Event, Restricted, Scope, ScopeKind};
+pub use subject::{Holder, Subject};
 pub use tables::ScopeId;
 use tables::Tables;
 
@@ -33,21 +35,6 @@ const MAX_AHEAD: u64 = 1 << 24;
 /// Entries that room is made for before they come, whatever a source announces.
 const MAX_EXPECTED: usize = 1 << 24;
 
-/// Whom a token speaks for, ready to be looked up: what an admitted request keeps to be checked again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Subject {
-    /// The app.
-    pub app: ScopeId,
-    /// The user.
-    pub user: ScopeId,
-    /// The session, when the token names one.
-    pub session: Option<ScopeId>,
-    /// The token's own id, when it has one.
-    pub token: Option<ScopeId>,
-    /// UNIX seconds of issue, when the token says.
-    pub issued_at: Option<u64>,
-}
-
 /// What the control plane has set of an app, beyond its configuration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AppSettings {
@@ -57,18 +44,6 @@ pub struct AppSettings {
     pub is_enforced: bool,
     /// UNIX seconds: what was last modified before needs no token.
     pub tokenized_since: Option<u64>,
-}
-
-impl Subject {
-    /// What can be restricted of it, the widest first.
-    fn scopes(&self) -> [(ScopeKind, Option<ScopeId>, Restricted); 4] {
-        [
-            (ScopeKind::App, Some(self.app), Restricted::App),
-            (ScopeKind::User, Some(self.user), Restricted::User),
-            (ScopeKind::Session, self.session, Restricted::Session),
-            (ScopeKind::Token, self.token, Restricted::Token),
-        ]
-    }
 }
 
 /// What the writers share; readers never touch it.
@@ -151,13 +126,24 @@ impl RestrictionSet {
         jti: Option<&str>,
         issued_at: Option<u64>,
     ) -> Subject {
-        Subject {
+        Subject::Holder(Holder {
             app: self.hash(ScopeKind::App, app, ""),
             user: self.hash(ScopeKind::User, app, uid),
             session: sid.map(|sid| self.hash(ScopeKind::Session, app, sid)),
             token: jti.map(|jti| self.hash(ScopeKind::Token, app, jti)),
             issued_at,
+        })
+    }
+
+    /// Returns the [`Subject`] of a service that shows the API key with this digest, if the key opens every object of
+    /// `app`.
+    pub fn service(&self, app: &str, digest: &str) -> Option<Subject> {
+        // Nothing is hashed as long as there is no such key.
+        if !self.tables.load().has_settings(ScopeKind::ApiKey) {
+            return None;
         }
+        let subject = Subject::Service(self.hash(ScopeKind::ApiKey, app, digest));
+        self.check(&subject).is_ok().then_some(subject)
     }
 
     fn hash(&self, kind: ScopeKind, app: &str, name: &str) -> ScopeId {
@@ -180,11 +166,18 @@ impl RestrictionSet {
     ///
     /// # Errors
     ///
-    /// The widest restriction that holds: app before user before session before token.
+    /// The widest restriction that holds: app before user before session before token. Of a service: that its key is
+    /// gone.
     pub fn check(&self, subject: &Subject) -> Result<(), Restricted> {
         let tables = self.tables.load();
-        for (kind, id, restricted) in subject.scopes() {
-            match id.and_then(|id| tables.effect_on(kind, id, subject.issued_at)) {
+        let holder = match subject {
+            Subject::Holder(holder) => holder,
+            Subject::Service(key) => {
+                return tables.setting(*key, EffectKind::Exempt).map(drop).ok_or(Restricted::ApiKey);
+            }
+        };
+        for (kind, id, restricted) in holder.scopes() {
+            match id.and_then(|id| tables.effect_on(kind, id, holder.issued_at)) {
                 None => {}
                 Some(Effect::Deactivated) => return Err(restricted),
                 Some(_) => return Err(Restricted::IssuedBefore),
@@ -215,19 +208,13 @@ impl RestrictionSet {
         tables.has_settings(ScopeKind::Prefix) && key.match_indices('/').any(|(at, _)| is_set(&key[..=at]))
     }
 
-    /// Whether the API key with this digest opens every object of `app`.
-    pub fn opens(&self, app: &str, digest: &str) -> bool {
-        let tables = self.tables.load();
-        let id = || self.hash(ScopeKind::ApiKey, app, digest);
-        tables.has_settings(ScopeKind::ApiKey) && tables.setting(id(), EffectKind::Exempt).is_some()
-    }
-
     /// Returns the latest flush of `subject`: what was issued before that UNIX second is dead.
     ///
     /// Who issues something by it checks the subject afterwards: a flush in between is seen there.
     pub fn flushed(&self, subject: &Subject) -> Option<u64> {
+        let Subject::Holder(holder) = subject else { return None };
         let tables = self.tables.load();
-        subject.scopes().into_iter().filter_map(|(kind, id, _)| tables.issued_before(kind, id?)).max()
+        holder.scopes().into_iter().filter_map(|(kind, id, _)| tables.issued_before(kind, id?)).max()
     }
 
     /// Takes in what the feed said. In force for every check that starts after this returns.

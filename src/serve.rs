@@ -1,5 +1,6 @@
 //! The whole gateway of one process: listeners, feed, store, reload and shutdown around the pieces.
 
+mod aside;
 mod feeds;
 
 use std::net::SocketAddr;
@@ -13,6 +14,8 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use aside::Aside;
 
 use crate::access_log::AccessLog;
 use crate::config::{self, Config, FeedSource};
@@ -52,6 +55,8 @@ pub struct Gateway {
     media_task: JoinHandle<std::io::Result<()>>,
     other_tasks: Vec<JoinHandle<std::io::Result<()>>>,
     feed_tasks: Vec<JoinHandle<()>>,
+    /// Where the store, the relay and the control listener run.
+    aside: Option<Aside>,
 }
 
 impl std::fmt::Debug for Gateway {
@@ -91,17 +96,20 @@ impl Gateway {
 
         let issuers = Arc::new(ArcSwap::from_pointee(Issuers::new(&config.apps)));
         let nodes = Arc::new(Nodes::new(Instant::now(), shared.gate.load().freshness().max_staleness));
-        let store = match &config.control {
-            Some(control) => Some(Store::open(&control.store).await?),
-            None => None,
-        };
-        if let Some(store) = &store {
-            check_switch(store, &shared).await?;
-        }
         // Two processes of one name must not both hold the lease.
         let holder = format!("{}-{}", config.name, random_id());
-        if let Some(store) = &store {
-            feed_tasks.extend(feeds::control(&config.feed, store, &nodes, &holder).await?);
+        let (mut aside, mut store) = (None, None);
+        if let Some(control) = &config.control {
+            // Beside media, half of the cores at the most are ever busy with it.
+            let threads = if config.media.is_some() { worker_threads(0).div_ceil(2) } else { worker_threads(0) };
+            let aside = aside.insert(Aside::start(threads)?);
+            let opened = aside.run(Store::open(control.store.clone())).await??;
+            check_switch(&opened, &shared).await?;
+            let (feed, relayed, heard, holder) =
+                (config.feed.clone(), opened.clone(), Arc::clone(&nodes), holder.clone());
+            let relaying = async move { feeds::control(&feed, &relayed, &heard, &holder).await };
+            feed_tasks.extend(aside.run(relaying).await??);
+            store = Some(opened);
         }
         let is_local = matches!(config.feed, FeedSource::Local);
         let mut applied = None;
@@ -125,9 +133,9 @@ impl Gateway {
             }
         };
 
-        let control = match (config.control, &store) {
-            (Some(control), Some(store)) => {
-                let listener = listen(control.listen, "control.listen")?;
+        let control = match (config.control, &store, &aside) {
+            (Some(control), Some(store), Some(aside)) => {
+                let listener = aside.run(async move { listen(control.listen, "control.listen") }).await??;
                 let address = listener.local_addr()?;
                 let tls = control.tls.as_ref().map(|files| {
                     control::tls(&files.cert_file, &files.key_file)
@@ -146,8 +154,9 @@ impl Gateway {
                     hosts,
                     api_keys: control.api_keys,
                     calls_per_minute: control.calls_per_minute,
+                    metrics: Arc::clone(&shared.metrics),
                 });
-                other_tasks.push(tokio::spawn(control::serve(listener, tls, state, is_down(down.clone()))));
+                other_tasks.push(aside.spawn(control::serve(listener, tls, state, is_down(down.clone()))));
                 Some(address)
             }
             _ => None,
@@ -192,6 +201,7 @@ impl Gateway {
             media_task,
             other_tasks,
             feed_tasks,
+            aside,
         })
     }
 
@@ -286,6 +296,7 @@ impl Gateway {
         {
             log::warn!("the next relay has to wait: {error}");
         }
+        drop(self.aside.take());
         Ok(media??)
     }
 }

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::cpu::cpu;
-use crate::load::{Call, Load, Measured, wait_until};
+use crate::load::{Call, Caller, Load, Measured, wait_until};
 use crate::support::client::Connection;
 use crate::support::database::Database;
 use crate::support::process::Mediagate;
@@ -27,13 +29,14 @@ pub(crate) fn bench(rounds: usize, seconds: Duration) {
     println!(
         "{RATE} media requests a second on {CONNECTIONS} connections, 1 KiB each; {CLIENTS} clients that log in and ask for \
          batches as fast as they are answered. {rounds} rounds of {} s at rest and under load in turn; medians of the \
-         rounds, and the median of their ratios. µs: processor time of the process that serves media.\n",
+         rounds, and the median of their ratios. The clients of the control plane have the niceness 10. µs: processor time of the process that serves media.\n",
         seconds.as_secs()
     );
     println!("| processes | control plane | p50 ms | p99 ms | µs a request |\n| --- | --- | ---: | ---: | ---: |");
     let storage = storage();
     let one = Mediagate::serve(storage.address, |config| unlimited(&config));
     compare("one for both", &one, &one, rounds, seconds);
+    let one_deactivates = deactivations(&one, &one, seconds * 3);
     drop(one);
 
     let (broker, database) = (RedisServer::start(Disk::None), Database::sqlite());
@@ -48,7 +51,46 @@ pub(crate) fn bench(rounds: usize, seconds: Duration) {
         format!("roles = [\"edge\"]\n{before}{feed}[metrics]{after}")
     });
     compare("an edge and a control node", &edge, &control, rounds, seconds);
-    println!();
+    let two_deactivate = deactivations(&edge, &control, seconds * 3);
+    println!(
+        "\nDeactivations one after the other, until the node that serves media has said that they are in force, while \
+         {CONNECTIONS} connections fetch media as fast as it comes.\n"
+    );
+    println!("| processes | deactivations/s | p50 ms | p99 ms |\n| --- | ---: | ---: | ---: |");
+    println!("| one for both | {one_deactivates} |\n| an edge and a control node | {two_deactivate} |\n");
+}
+
+/// Deactivates and reactivates users for as long, under full media load.
+fn deactivations(edge: &Mediagate, control: &Mediagate, seconds: Duration) -> Measured {
+    let mut caller = Caller::connect(control.control);
+    for n in 0..8 {
+        let user = json!({ "uid": format!("gone-{n}"), "name": "somebody" });
+        caller.ask(&Call::with_key("POST", "/v3/users", &user));
+    }
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for nth in 0..CONNECTIONS {
+            scope.spawn({
+                let stop = &stop;
+                move || {
+                    let (mut connection, target) = open(edge.media, nth);
+                    while !stop.load(Ordering::Relaxed) {
+                        assert_eq!(connection.ask("GET", &target, &[]).status, 200);
+                    }
+                }
+            });
+        }
+        let both = [("DELETE", "uidsToDeactivate"), ("PUT", "uidsToActivate")];
+        let calls: Vec<Call> = (0..8)
+            .flat_map(|n| both.map(|(method, field)| (n, method, field)))
+            .map(|(n, method, field)| {
+                Call::with_key(method, "/v3/users?wait=5s", &json!({ field: [format!("gone-{n}")] }))
+            })
+            .collect();
+        let measured = Load::of(control.control, &calls, 1).during(seconds);
+        stop.store(true, Ordering::Relaxed);
+        measured
+    })
 }
 
 fn compare(name: &str, edge: &Mediagate, control: &Mediagate, rounds: usize, seconds: Duration) {
@@ -63,7 +105,11 @@ fn compare(name: &str, edge: &Mediagate, control: &Mediagate, rounds: usize, sec
         rest.push(fetch(edge, seconds));
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let load = scope.spawn(|| Load::of(control.control, &calls, CLIENTS).until(&stop));
+            let load = scope.spawn(|| {
+                // The clients, which inherit it, are on other machines in earnest.
+                rustix::process::setpriority_process(None, 10).expect("threads may give way");
+                Load::of(control.control, &calls, CLIENTS).until(&stop)
+            });
             loaded.push(fetch(edge, seconds));
             stop.store(true, Ordering::Relaxed);
             calls_done.push(load.join().expect("no panic").rate());
@@ -95,9 +141,7 @@ fn fetch(edge: &Mediagate, seconds: Duration) -> Figures {
 
 /// Sends the requests of one connection, each when it is due, or at once when it is late.
 fn connection(address: SocketAddr, nth: u32, begun: Instant, seconds: Duration) -> Vec<Duration> {
-    let mut connection = Connection::open(address);
-    connection.0.get_ref().set_nodelay(true).expect("a socket");
-    let target = format!("/demo/media/{nth}.jpg?fat={}", fat(&format!("user-{nth}")));
+    let (mut connection, target) = open(address, nth);
     let mut took = Vec::new();
     for number in 0.. {
         let due = begun + Duration::from_secs(1) * (number * CONNECTIONS + nth) / RATE;
@@ -109,6 +153,13 @@ fn connection(address: SocketAddr, nth: u32, begun: Instant, seconds: Duration) 
         took.push(due.elapsed());
     }
     took
+}
+
+/// A connection, and what is asked for on it.
+fn open(address: SocketAddr, nth: u32) -> (Connection, String) {
+    let connection = Connection::open(address);
+    connection.0.get_ref().set_nodelay(true).expect("a socket");
+    (connection, format!("/demo/media/{nth}.jpg?fat={}", fat(&format!("user-{nth}"))))
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

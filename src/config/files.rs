@@ -112,9 +112,14 @@ impl<'a> Files<'a> {
         Some(self.path(name.value))
     }
 
+    /// The content of a private key's file.
+    pub(super) fn pem(&self, name: &Text<'_>) -> Option<Secret> {
+        self.read(name, MAX_PEM_BYTES).map(Secret::new)
+    }
+
     /// The path of a private key in PEM.
     pub(super) fn private_key(&self, name: &Text<'_>) -> Option<PathBuf> {
-        let pem = Secret::new(self.read(name, MAX_PEM_BYTES)?);
+        let pem = self.pem(name)?;
         if PrivateKeyDer::from_pem_slice(pem.expose()).is_err() {
             name.wrong("the file must hold a private key in PEM (`-----BEGIN PRIVATE KEY-----`), not encrypted");
             return None;

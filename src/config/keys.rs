@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use jsonwebtoken::EncodingKey;
+
 use super::files::Files;
+use super::signing::private_key;
 use super::tree::{Section, Text, Unique};
 use crate::gate::{Algorithm, JwkSet, KeyError, MAX_JWKS_BYTES, Profile, UnknownAlgorithm, VerifyingKey};
 use crate::jwks::{KeySetOptions, KeySetSource};
@@ -20,8 +23,10 @@ pub struct KeySummary {
     pub alg: Algorithm,
     /// The kind of its tokens.
     pub profile: Profile,
-    /// What tokens are signed with; `None` where only the public key is here.
+    /// What tokens are signed and verified with; `None` for an algorithm with two keys.
     pub secret: Option<Secret>,
+    /// What tokens are signed with, beside the public key; `None` where only that is here.
+    pub private_key: Option<EncodingKey>,
     /// The `iss` that its tokens must have.
     pub issuer: Option<String>,
     /// The `aud` that its tokens must have.
@@ -63,6 +68,7 @@ fn single_key(mut section: Section<'_>, files: &Files<'_>, kids: &mut Unique) ->
     let secret = secret_file.as_ref().and_then(|file| files.secret(file));
     let public_key_file = section.text("public_key_file");
     let public_key = public_key_file.as_ref().and_then(|file| files.public_key(file));
+    let mut private_key_file = section.text("private_key_file");
     let profile =
         section.get("profile").map(|value| value.one_of(&[("fat", Profile::Fat), ("twilio", Profile::Twilio)]));
     let profile = profile.unwrap_or(Some(Profile::Fat));
@@ -75,11 +81,11 @@ fn single_key(mut section: Section<'_>, files: &Files<'_>, kids: &mut Unique) ->
         return None;
     }
 
-    let (wanted, found, other) = match alg.is_hmac() {
-        true => ("secret_file", secret_file, public_key_file),
-        false => ("public_key_file", public_key_file, secret_file),
+    let (wanted, found, others) = match alg.is_hmac() {
+        true => ("secret_file", secret_file, [public_key_file, private_key_file.take()]),
+        false => ("public_key_file", public_key_file, [secret_file, None]),
     };
-    if let Some(other) = other {
+    for other in others.into_iter().flatten() {
         other.wrong(format!("{alg} takes `{wanted}` and not this"));
     }
     let Some(found) = found else {
@@ -101,11 +107,15 @@ fn single_key(mut section: Section<'_>, files: &Files<'_>, kids: &mut Unique) ->
             return None;
         }
     };
+    let private_key = match private_key_file {
+        Some(file) => Some(private_key(&file, files, alg, &key)?),
+        None => None,
+    };
     let text = |text: Option<Text<'_>>| text.map(|text| text.value.to_owned());
     let (issuer, audience) = (text(issuer), text(audience));
     let key = key.requiring(issuer.as_deref(), audience.as_deref());
     let secret = secret.filter(|_| alg.is_hmac());
-    let summary = KeySummary { kid: kid?.value.to_owned(), alg, profile, secret, issuer, audience };
+    let summary = KeySummary { kid: kid?.value.to_owned(), alg, profile, secret, private_key, issuer, audience };
     Some(AppKey::Key(Box::new(key), summary))
 }
 
@@ -133,7 +143,7 @@ fn key_set(
     file: Option<(Text<'_>, &Files<'_>)>,
 ) -> Option<AppKey> {
     let why = "goes without `jwks_url` and `jwks_file`: the set has its own keys and their names";
-    let mut sound = refuse(&mut section, &["kid", "secret_file", "public_key_file"], why);
+    let mut sound = refuse(&mut section, &["kid", "secret_file", "public_key_file", "private_key_file"], why);
     if let Some(profile) = section.text("profile")
         && profile.value != "fat"
     {

@@ -11,12 +11,13 @@ pub(crate) mod files;
 mod keys;
 mod listeners;
 mod presigned;
+mod signing;
 mod spelling;
 mod storage;
 mod tree;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -30,6 +31,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use feed::FeedSource;
 pub use keys::KeySummary;
 pub use listeners::{Media, TlsFiles};
+pub(crate) use signing::{encoding_key, registered};
 
 use crate::control::{ApiKey, ApiScope};
 use crate::gate::{Gate, GateOptions};

@@ -1,7 +1,9 @@
 //! What a configuration comes to, and that no text is too strange.
 
 mod dates;
+mod keys;
 mod mistakes;
+pub(crate) mod pairs;
 
 use std::fs;
 use std::path::PathBuf;
@@ -117,33 +119,6 @@ fn with_key(key: &str) -> String {
     let (before, rest) = SOUND.split_once("kid =").unwrap();
     let (_, after) = rest.split_once("[storage.main]").unwrap();
     format!("{before}{key}\n[storage.main]{after}")
-}
-
-#[test]
-fn a_key_may_be_a_jwk_set_or_twilios() {
-    let folder = folder();
-    let key_sets = |key: &str| {
-        let config = parse_in(&folder, &with_key(key)).unwrap_or_else(|errors| panic!("{errors}"));
-        (config.keys.sets, config.apps.into_iter().next().unwrap().keys)
-    };
-    let url = "https://login.example/keys?tenant=1";
-    let (sets, keys) = key_sets(&format!("jwks_url = \"{url}\""));
-    let source = KeySetSource::url(url).unwrap();
-    let (app, refresh) = ("acme".to_owned(), Duration::from_secs(300));
-    let plain = KeySetOptions { app, source, alg: None, issuer: None, audience: None, refresh };
-    assert_eq!((sets.as_slice(), keys.len()), ([plain.clone()].as_slice(), 0));
-    assert_eq!(sets[0].source.to_string(), "https://login.example/keys", "a query may hold a secret");
-    let more = "alg = \"PS256\"\nissuer = \"i\"\naudience = \"a\"\njwks_refresh_secs = 60\nprofile = \"fat\"";
-    let (sets, _) = key_sets(&format!("jwks_url = \"{url}\"\n{more}"));
-    let (issuer, audience) = (Some("i".to_owned()), Some("a".to_owned()));
-    let refresh = Duration::from_secs(60);
-    assert_eq!(sets, [KeySetOptions { alg: Some(Algorithm::PS256), issuer, audience, refresh, ..plain }]);
-    let (sets, _) = key_sets("jwks_file = \"jwks.json\"");
-    assert_eq!(sets[0].source, KeySetSource::File(folder.path().join("jwks.json")));
-
-    let (sets, keys) = key_sets("kid = \"SK1\"\nalg = \"HS512\"\nprofile = \"twilio\"\nsecret_file = \"k1.key\"");
-    assert!(sets.is_empty());
-    assert_eq!((keys[0].kid.as_str(), keys[0].alg, keys[0].profile), ("SK1", Algorithm::HS512, Profile::Twilio));
 }
 
 #[test]
@@ -306,6 +281,7 @@ fn the_example_shows_every_default_as_it_is() {
         "name",
         "client_host",
         "tokenized_since",
+        "private_key_file",
         "media_host",
         "base_url",
     ];

@@ -156,7 +156,7 @@ impl ApiError {
             ApiError::ApiKeyNotFound => "The app has no such API key.",
             ApiError::SelfAction => "An API key cannot remove itself: use another one.",
             ApiError::NoSigningKey => {
-                "The app has no key that tokens can be signed with here: give it one with a secret_file."
+                "The app has no key that tokens can be signed with here: give it one with a secret_file or a private_key_file."
             }
             ApiError::NoVerifyingKey => {
                 "The app has no key to verify tokens with, and nobody would get in: give it one in the configuration."

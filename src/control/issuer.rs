@@ -3,12 +3,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use jsonwebtoken::{EncodingKey, Header};
+use aws_lc_rs::hmac;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{EncodingKey, Header, crypto};
 use serde::Serialize;
 
 use super::error::ApiError;
-use crate::config::AppSummary;
-use crate::gate::Profile;
+use crate::config::{AppSummary, KeySummary, registered};
+use crate::gate::{Algorithm, Profile};
 
 /// What FATs are signed with, by app.
 #[derive(Debug, Default)]
@@ -19,12 +22,13 @@ impl Issuers {
     pub fn new(apps: &[AppSummary]) -> Issuers {
         let issuer = |app: &AppSummary| {
             let fats = app.keys.iter().filter(|key| key.profile == Profile::Fat);
-            let (key, secret) = fats.into_iter().find_map(|key| Some((key, key.secret.as_ref()?)))?;
-            let mut header = Header::new(key.alg.name().parse().ok()?);
+            let (key, signer) = fats.into_iter().find_map(|key| Some((key, Signer::new(key)?)))?;
+            let mut header = Header::new(registered(key.alg));
             header.kid = Some(key.kid.clone());
             Some(Issuer {
-                header,
-                key: EncodingKey::from_secret(secret.expose()),
+                kid: key.kid.clone(),
+                header: URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header).ok()?),
+                signer,
                 iss: key.issuer.clone(),
                 aud: key.audience.clone(),
                 max_ttl: app.max_ttl.as_secs(),
@@ -40,8 +44,10 @@ impl Issuers {
 
 /// What the FATs of one app are signed with.
 pub(super) struct Issuer {
-    header: Header,
-    key: EncodingKey,
+    kid: String,
+    /// The first part of every FAT: it says the same each time.
+    header: String,
+    signer: Signer,
     iss: Option<String>,
     aud: Option<String>,
     max_ttl: u64,
@@ -49,7 +55,46 @@ pub(super) struct Issuer {
 
 impl std::fmt::Debug for Issuer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Issuer").field("kid", &self.header.kid).finish_non_exhaustive()
+        f.debug_struct("Issuer").field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+/// A key that signs.
+enum Signer {
+    /// With the state that the secret leads to, which is the costly part of a short message's MAC.
+    Mac(Box<hmac::Key>),
+    Private(EncodingKey, Algorithm),
+}
+
+impl Signer {
+    fn new(key: &KeySummary) -> Option<Signer> {
+        let digest = match key.alg {
+            Algorithm::HS256 => hmac::HMAC_SHA256,
+            Algorithm::HS384 => hmac::HMAC_SHA384,
+            Algorithm::HS512 => hmac::HMAC_SHA512,
+            Algorithm::RS256 | Algorithm::PS256 | Algorithm::ES256 | Algorithm::ES384 | Algorithm::EdDSA => {
+                return Some(Signer::Private(key.private_key.clone()?, key.alg));
+            }
+        };
+        Some(Signer::Mac(Box::new(hmac::Key::new(digest, key.secret.as_ref()?.expose()))))
+    }
+
+    /// Appends `.` and the signature over everything before it.
+    fn sign(&self, compact: &mut String) -> Result<(), ApiError> {
+        match self {
+            Signer::Mac(key) => {
+                let mac = hmac::sign(key, compact.as_bytes());
+                compact.push('.');
+                URL_SAFE_NO_PAD.encode_string(mac, compact);
+            }
+            Signer::Private(key, alg) => {
+                let signature = crypto::sign(compact.as_bytes(), key, registered(*alg));
+                let signature = signature.map_err(|_| ApiError::NoSigningKey)?;
+                compact.push('.');
+                compact.push_str(&signature);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -89,7 +134,13 @@ impl Issuer {
             aud: Option<&'a str>,
         }
         let whole = Whole { claims, iss: self.iss.as_deref(), aud: self.aud.as_deref() };
-        jsonwebtoken::encode(&self.header, &whole, &self.key).map_err(|_| ApiError::NoSigningKey)
+        let claims = serde_json::to_vec(&whole).map_err(|_| ApiError::NoSigningKey)?;
+        let mut compact = String::with_capacity(self.header.len() + 2 * claims.len() + 128);
+        compact.push_str(&self.header);
+        compact.push('.');
+        URL_SAFE_NO_PAD.encode_string(claims, &mut compact);
+        self.signer.sign(&mut compact)?;
+        Ok(compact)
     }
 }
 
@@ -98,4 +149,105 @@ impl Issuer {
 pub(super) fn issued_at(now: Duration, flushed: u64) -> u64 {
     let now = now.as_secs();
     if flushed == now + 1 { flushed } else { now }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::{Instant, UNIX_EPOCH};
+
+    use jsonwebtoken::{DecodingKey, Validation};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::config::tests::pairs::pair;
+    use crate::gate::Now;
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+    const CONFIG: &str = r#"[media]
+listen = ["127.0.0.1:0"]
+[control]
+[[control.api_keys]]
+name = "backend"
+scope = "fullAccess"
+key_file = "api.key"
+[[apps]]
+id = "acme"
+storage = "main"
+[[apps.keys]]
+kid = "käse \"1\""
+issuer = "https://backend.acme.example"
+audience = "media"
+alg = "ALG"
+KEYS
+[storage.main]
+endpoint = "http://127.0.0.1:9000"
+bucket = "media"
+access_key_id_file = "secret.key"
+secret_access_key_file = "secret.key"
+"#;
+
+    /// The configuration of an app with one key for `alg`, and that key as another library takes it.
+    fn configured(alg: Algorithm) -> (Config, DecodingKey) {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, content: &str| fs::write(folder.path().join(name), content).unwrap();
+        write("secret.key", SECRET);
+        write("api.key", "fedcba9876543210fedcba9876543210");
+        let (keys, decoding) = if alg.is_hmac() {
+            ("secret_file = \"secret.key\"", DecodingKey::from_secret(SECRET.as_bytes()))
+        } else {
+            let (private, public) = pair(alg);
+            write("private.pem", &private);
+            write("public.pem", &public);
+            let decoding = match alg {
+                Algorithm::RS256 | Algorithm::PS256 => DecodingKey::from_rsa_pem(public.as_bytes()),
+                Algorithm::EdDSA => DecodingKey::from_ed_pem(public.as_bytes()),
+                _ => DecodingKey::from_ec_pem(public.as_bytes()),
+            };
+            ("public_key_file = \"public.pem\"\nprivate_key_file = \"private.pem\"", decoding.unwrap())
+        };
+        let text = CONFIG.replace("ALG", alg.name()).replace("KEYS", keys);
+        (Config::parse(&text, &folder.path().join("mediagate.toml")).unwrap(), decoding)
+    }
+
+    #[test]
+    fn what_is_issued_says_the_same_to_the_gate_and_to_another_library() {
+        for alg in Algorithm::ALL {
+            let (config, key) = configured(alg);
+            let issuers = Issuers::new(&config.apps);
+            let paths = ["/acme/ä/*".to_owned(), "/acme/\"7\"".to_owned()];
+            for (sid, path) in [(None, &[][..]), (Some("s1"), &paths)] {
+                let claims = Claims {
+                    sub: "alice+\"x\"",
+                    app: "acme",
+                    iat: 1_000_000,
+                    exp: 1_000_900,
+                    jti: "t1".into(),
+                    sid,
+                    path,
+                };
+                let compact = issuers.of("acme").unwrap().issue(&claims).unwrap();
+                let wall = UNIX_EPOCH + Duration::from_secs(1_000_001);
+                let verified = config.gate.verify("acme", &compact, Now { wall, monotonic: Instant::now() });
+                assert_eq!(verified, Ok(()), "{alg}");
+                let mut rules = Validation::new(registered(alg));
+                rules.validate_exp = false;
+                rules.set_audience(&["media"]);
+                let decoded = jsonwebtoken::decode::<Value>(&compact, &key, &rules).unwrap();
+                let mut expected = json!({
+                    "sub": "alice+\"x\"", "app": "acme", "iat": 1_000_000, "exp": 1_000_900, "jti": "t1",
+                    "iss": "https://backend.acme.example", "aud": "media",
+                });
+                if let Some(sid) = sid {
+                    expected["sid"] = json!(sid);
+                    expected["path"] = json!(paths);
+                }
+                assert_eq!(decoded.claims, expected, "{alg}");
+                assert_eq!(decoded.header.kid.as_deref(), Some("käse \"1\""));
+                assert_eq!((decoded.header.alg, decoded.header.typ.as_deref()), (registered(alg), Some("JWT")));
+            }
+        }
+    }
 }

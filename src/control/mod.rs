@@ -24,6 +24,7 @@ mod profiles;
 mod query;
 mod restrictions;
 mod routes;
+mod stored_keys;
 mod users;
 
 use std::future::Future;
@@ -42,6 +43,7 @@ pub use issuer::Issuers;
 pub use me::ClientHosts;
 
 use crate::gate::Gate;
+use crate::metrics::Metrics;
 use crate::proxy::{TlsError, server_config};
 use crate::restrictions::Change;
 use crate::store::{Store, Wanted};
@@ -49,6 +51,7 @@ use api_key::ApiKeys;
 use error::ApiError;
 use limits::Limits;
 use nodes::{Nodes, Receipt};
+use stored_keys::StoredKeys;
 
 /// How many users one call may name.
 pub const MAX_UIDS: usize = 1000;
@@ -70,7 +73,9 @@ struct Inner {
     issuers: Arc<ArcSwap<Issuers>>,
     hosts: ClientHosts,
     api_keys: ApiKeys,
+    stored_keys: StoredKeys,
     limits: Limits,
+    metrics: Arc<Metrics>,
 }
 
 /// What the control plane works with.
@@ -92,6 +97,8 @@ pub struct ControlOptions {
     pub api_keys: Vec<ApiKey>,
     /// How many calls a minute one key, or one session, may make; `None`: any number.
     pub calls_per_minute: Option<NonZeroU32>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What a call has changed.
@@ -107,9 +114,12 @@ struct Committed {
 impl ControlState {
     /// Returns what calls work on.
     pub fn new(options: ControlOptions) -> ControlState {
-        let ControlOptions { store, nodes, applied, gate, issuers, hosts, api_keys, calls_per_minute } = options;
+        let ControlOptions { store, nodes, applied, gate, issuers, hosts, api_keys, calls_per_minute, metrics } =
+            options;
         let (api_keys, limits) = (ApiKeys::new(api_keys), Limits::new(calls_per_minute));
-        ControlState(Arc::new(Inner { store, nodes, applied, gate, issuers, hosts, api_keys, limits }))
+        let stored_keys = StoredKeys::default();
+        let inner = Inner { store, nodes, applied, gate, issuers, hosts, api_keys, stored_keys, limits, metrics };
+        ControlState(Arc::new(inner))
     }
 
     fn gate(&self) -> Arc<Gate> {

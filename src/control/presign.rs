@@ -81,5 +81,7 @@ pub(super) async fn presign(
         };
         signed.push(One { url, presigned, expires_at, error });
     }
+    let handed_out = signed.iter().filter(|one| one.expires_at.is_some()).count();
+    state.0.metrics.presigned_urls.inc_by(handed_out as u64);
     Ok(Json(Data { data: Signed { urls: signed } }))
 }

@@ -118,15 +118,22 @@ async fn authenticate(State(state): State<ControlState>, mut request: Request, n
 impl ControlState {
     /// Returns who makes a call: by a configured key, or else by one of the store's.
     async fn caller(&self, shown: [u8; 32]) -> Result<Caller, ApiError> {
-        let caller = match self.0.api_keys.caller(&shown) {
-            Some(caller) => caller.clone(),
-            None => {
-                let stored = self.0.store.key_by_hash(&hex(&shown)).await?;
-                Caller::stored(stored.ok_or(ApiError::KeyUnknown)?, shown)
-            }
+        let hash = hex(&shown);
+        if let Some(caller) = self.0.api_keys.caller(&shown) {
+            self.limit(hash.into())?;
+            return Ok(caller.clone());
+        }
+        let store = &self.0.store;
+        if !self.0.stored_keys.contain(&hash, async || store.key_hashes().await).await? {
+            return Err(ApiError::KeyUnknown);
+        }
+        self.limit(hash.as_str().into())?;
+        // Asked each time: another process may have deleted it.
+        let Some(key) = store.key_by_hash(&hash).await? else {
+            self.0.stored_keys.forget(&hash);
+            return Err(ApiError::KeyUnknown);
         };
-        self.limit(hex(&caller.digest).into())?;
-        Ok(caller)
+        Ok(Caller::stored(key, shown))
     }
 }
 

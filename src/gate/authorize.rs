@@ -110,11 +110,8 @@ pub(super) fn service(
     if !freshness.holds(judged.restrictions, judged.now.monotonic) {
         return Err(Denial::RestrictionsStale);
     }
-    if judged.restrictions.opens(&judged.app.id, &hex(&digest)) {
-        Ok(without_token(path))
-    } else {
-        Err(Denial::ApiKeyUnknown)
-    }
+    let subject = judged.restrictions.service(&judged.app.id, &hex(&digest)).ok_or(Denial::ApiKeyUnknown)?;
+    Ok(Grant { path, subject: Some(subject) })
 }
 
 /// Returns leave to fetch `path` for `subject`, whose credential is sound and for this app and path.
@@ -148,6 +145,7 @@ pub fn denial(restricted: Restricted) -> Denial {
         Restricted::User => Denial::UserDeactivated,
         Restricted::Session => Denial::SessionRevoked,
         Restricted::Token | Restricted::IssuedBefore => Denial::TokenRevoked,
+        Restricted::ApiKey => Denial::ApiKeyUnknown,
     }
 }
 

@@ -322,4 +322,6 @@ pub enum Restricted {
     Token,
     /// It was issued before its app, user, session or token was flushed.
     IssuedBefore,
+    /// Its API key was deleted.
+    ApiKey,
 }

@@ -1,5 +1,7 @@
 //! API keys that were made through the API, each for one app. Only a digest is kept.
 
+use std::collections::HashSet;
+
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
 
@@ -78,6 +80,17 @@ impl Store {
         let sql = format!("SELECT {COLUMNS} FROM api_keys WHERE hash = $1");
         let row = sqlx::query(AssertSqlSafe(sql)).bind(hash).fetch_optional(&self.0.pool).await;
         row.and_then(|row| row.as_ref().map(row_key).transpose()).map_err(|error| self.failed(&error))
+    }
+
+    /// Returns the digests of all keys of all apps.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub(crate) async fn key_hashes(&self) -> Result<HashSet<String>, StoreError> {
+        let hashes: Result<Vec<String>, _> =
+            sqlx::query_scalar("SELECT hash FROM api_keys").fetch_all(&self.0.pool).await;
+        hashes.map(HashSet::from_iter).map_err(|error| self.failed(&error))
     }
 
     /// Returns the keys of an app, the newest first.

@@ -135,6 +135,22 @@ impl Dialect {
         }
     }
 
+    /// Gathers a table of users into one JSON array of arrays: a row each would be a wait for the database's thread each.
+    pub(super) fn gathered(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "json_group_array(json_array(uid, deactivated, flushed))",
+            Dialect::Postgres => "CAST(COALESCE(json_agg(json_build_array(uid, deactivated, flushed)), '[]') AS TEXT)",
+        }
+    }
+
+    /// The table `listed`, whose column `value` has the texts of the JSON array $2. None may have a NUL.
+    pub(super) fn listed(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "json_each($2) AS listed",
+            Dialect::Postgres => "jsonb_array_elements_text(CAST($2 AS JSONB)) AS listed (value)",
+        }
+    }
+
     /// Takes the lease $1 for $2 when it is the caller's, or for $3 milliseconds nobody has renewed it, by the
     /// database's own clock. One that ends far later than any lease would is from before the clock was put back.
     pub(super) fn take_lease(self) -> &'static str {

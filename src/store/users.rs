@@ -215,25 +215,20 @@ impl Store {
         app: &str,
         uids: &[String],
     ) -> Result<HashMap<String, UserState>, StoreError> {
-        let mut known = HashMap::with_capacity(uids.len());
-        for uids in uids.chunks(1000) {
-            let places = (0..uids.len()).map(|at| format!("${}", at + 2)).collect::<Vec<_>>().join(",");
-            let sql = format!(
-                "SELECT u.uid, {STATE}
-                 FROM users u WHERE u.app = $1 AND u.uid IN ({places})"
-            );
-            let mut query = sqlx::query(AssertSqlSafe(sql)).persistent(false).bind(app);
-            for uid in uids {
-                query = query.bind(uid);
-            }
-            let rows = query.fetch_all(&self.0.pool).await.map_err(|error| self.failed(&error))?;
-            for row in rows {
-                let read = || Ok((row.try_get("uid")?, row_state(&row)?));
-                let (uid, state) = read().map_err(|error: sqlx::Error| self.failed(&error))?;
-                known.insert(uid, state);
-            }
-        }
-        Ok(known)
+        // One parameter and one row, however many they are.
+        let dialect = self.0.location.dialect();
+        let (gathered, listed) = (dialect.gathered(), dialect.listed());
+        let sql = format!(
+            "SELECT {gathered} FROM (SELECT u.uid, {STATE}
+             FROM {listed} CROSS JOIN users u WHERE u.app = $1 AND u.uid = listed.value) AS known"
+        );
+        let listed = serde_json::Value::from(uids).to_string();
+        let known = sqlx::query_scalar(AssertSqlSafe(sql)).bind(app).bind(listed).fetch_one(&self.0.pool);
+        let known: String = known.await.map_err(|error| self.failed(&error))?;
+        let known: Vec<(String, u64, u64)> =
+            serde_json::from_str(&known).map_err(|error| self.failed(&decoded(error)))?;
+        let state = |deactivated, flushed| UserState { is_deactivated: deactivated != 0, flushed };
+        Ok(known.into_iter().map(|(uid, deactivated, flushed)| (uid, state(deactivated, flushed))).collect())
     }
 
     /// Forgets a user and the user's auth tokens; what was issued until `now`, in UNIX seconds, is dead. A deactivation
@@ -261,6 +256,10 @@ impl Store {
         })
         .await
     }
+}
+
+fn decoded(error: serde_json::Error) -> sqlx::Error {
+    sqlx::Error::Decode(error.into())
 }
 
 /// The condition of a query for a list, and the values for its parameters.

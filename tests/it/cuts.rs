@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::client::{Connection, get};
 use crate::support::origin::Origin;
-use crate::support::process::Mediagate;
+use crate::support::process::{API_KEY, Mediagate};
 use crate::support::{eventually, fat, noise};
 
 /// Generous: the design says a second.
@@ -242,6 +242,33 @@ fn all_transfers_of_a_user_are_cut() {
     gate.deactivate("bob");
     for client in &mut clients {
         check_reset(client);
+    }
+}
+
+#[test]
+fn the_transfers_of_a_deleted_api_key_are_cut_and_those_of_others_go_on() {
+    let storage = endless("Content-Length: 1000000000000");
+    let gate = gate(&storage);
+    let key = |name: &str| {
+        let wanted = serde_json::json!({ "name": name, "scope": "fullAccess" });
+        gate.control("POST", "/v3/apikeys", &wanted).json()
+    };
+    let (gone, kept) = (key("gone"), key("kept"));
+    let begin = |key: &str| {
+        let mut client = Connection::open(gate.media);
+        client.send(format!("GET /demo/a HTTP/1.1\r\nHost: gate.test\r\napikey: {key}\r\n\r\n"));
+        assert_eq!(client.read_head().expect("a head").0, 200);
+        client
+    };
+    let shown = |key: &serde_json::Value, name: &str| key["data"][name].as_str().expect("a text").to_owned();
+    let (mut cut, mut others) = (begin(&shown(&gone, "apiKey")), [begin(&shown(&kept, "apiKey")), begin(API_KEY)]);
+    let deleted = gate.control("DELETE", &format!("/v3/apikeys/{}", shown(&gone, "id")), &serde_json::json!({}));
+    assert_eq!(deleted.status, 200, "{}", deleted.text());
+    let acknowledged = Instant::now();
+    check_reset(&mut cut);
+    assert!(acknowledged.elapsed() < SOON);
+    for client in &mut others {
+        client.0.read_exact(&mut vec![0; MUCH]).expect("it goes on");
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::twilio::{AccessToken, NO_ACCOUNT};
 use super::unix_seconds;
 use crate::config::files::{read_pem, read_secret};
-use crate::config::{AppSummary, Config, KeySummary, MAX_TOKEN_TTL};
+use crate::config::{AppSummary, Config, KeySummary, MAX_TOKEN_TTL, encoding_key, registered};
 use crate::gate::{Algorithm, Gate, MAX_TOKEN_BYTES, MAX_TWILIO_TTL, Now, PathScope, Profile, UidCase, VerifyingKey};
 
 const EXAMPLES: &str = "\
@@ -58,7 +58,7 @@ pub(crate) struct MintArgs {
     /// Id of this token, so that it alone can be revoked
     #[arg(long)]
     jti: Option<String>,
-    /// Private key (PEM, PKCS #8) for RS256, PS256, ES256, ES384 or EdDSA
+    /// Private key (PEM, PKCS #8) for RS256, PS256, ES256, ES384 or EdDSA; default: the key's `private_key_file`
     #[arg(long, value_name = "PEM", conflicts_with = "secret_file")]
     private_key_file: Option<PathBuf>,
     /// Without --config: HS256, HS384, HS512, RS256, PS256, ES256, ES384 or EdDSA
@@ -151,7 +151,7 @@ impl MintArgs {
             None => None,
         };
         let (issuer, audience) = (self.issuer.clone(), self.audience.clone());
-        Ok(KeySummary { kid, alg, profile, secret, issuer, audience })
+        Ok(KeySummary { kid, alg, profile, secret, private_key: None, issuer, audience })
     }
 
     fn claims(&self, key: &KeySummary, max_ttl: Duration, uid_case: UidCase, iat: u64) -> anyhow::Result<Value> {
@@ -216,7 +216,12 @@ impl MintArgs {
             (Some(secret), None) => EncodingKey::from_secret(secret.expose()),
             (None, Some(file)) => private_key(key.alg, file)?,
             (None, None) if key.alg.is_hmac() => bail!("{} needs --secret-file", key.alg),
-            (None, None) => bail!("`{}` is a key for {}: sign with --private-key-file", key.kid, key.alg),
+            (None, None) => key.private_key.clone().with_context(|| {
+                format!(
+                    "`{}` is a key for {}: sign with --private-key-file, or give it a `private_key_file`",
+                    key.kid, key.alg
+                )
+            })?,
         })
     }
 
@@ -247,29 +252,10 @@ fn check(gate: &Gate, app: &str, compact: &str, now: Now) -> anyhow::Result<()> 
 
 fn private_key(alg: Algorithm, file: &Path) -> anyhow::Result<EncodingKey> {
     let pem = read_pem(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let key = match alg {
-        Algorithm::RS256 | Algorithm::PS256 => EncodingKey::from_rsa_pem(pem.expose()),
-        Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_pem(pem.expose()),
-        Algorithm::EdDSA => EncodingKey::from_ed_pem(pem.expose()),
-        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 => bail!("{alg} takes a secret, not a private key"),
-    };
-    // Its own message could only confuse: it does not say what was expected.
-    key.ok().with_context(|| {
+    ensure!(!alg.is_hmac(), "{alg} takes a secret, not a private key");
+    encoding_key(alg, &pem).with_context(|| {
         format!("{} is no private key for {alg} in PEM and PKCS #8 (`openssl pkcs8 -topk8 -nocrypt`)", file.display())
     })
-}
-
-fn registered(alg: Algorithm) -> jsonwebtoken::Algorithm {
-    match alg {
-        Algorithm::HS256 => jsonwebtoken::Algorithm::HS256,
-        Algorithm::HS384 => jsonwebtoken::Algorithm::HS384,
-        Algorithm::HS512 => jsonwebtoken::Algorithm::HS512,
-        Algorithm::RS256 => jsonwebtoken::Algorithm::RS256,
-        Algorithm::PS256 => jsonwebtoken::Algorithm::PS256,
-        Algorithm::ES256 => jsonwebtoken::Algorithm::ES256,
-        Algorithm::ES384 => jsonwebtoken::Algorithm::ES384,
-        Algorithm::EdDSA => jsonwebtoken::Algorithm::EdDSA,
-    }
 }
 
 fn profile(name: &str) -> Result<Profile, &'static str> {

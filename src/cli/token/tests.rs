@@ -3,16 +3,17 @@
 use std::fs;
 use std::time::{Duration, UNIX_EPOCH};
 
-use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Parser;
 use tempfile::TempDir;
 
 use super::*;
 use inspect::{human, utc};
 use mint::duration;
+
+use crate::config::tests::pairs::pair;
+use crate::gate::Algorithm;
 
 const NOW: u64 = 1_700_000_000;
 
@@ -67,29 +68,21 @@ struct Cli {
     command: TokenCommand,
 }
 
-/// A fresh P-256 key: its private and its public half.
-fn p256() -> (String, String) {
-    let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
-    let pem =
-        |label: &str, der: &[u8]| format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der));
-    let private = pem("PRIVATE KEY", pair.to_pkcs8v1().unwrap().as_ref());
-    (private, pem("PUBLIC KEY", AsDer::<PublicKeyX509Der<'_>>::as_der(pair.public_key()).unwrap().as_ref()))
-}
-
 fn folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let secret = "0123456789abcdef".repeat(4);
-    let (private, public) = p256();
+    let (private, public) = pair(Algorithm::ES256);
     let files = [
         ("api.key", "fedcba9876543210fedcba9876543210"),
         ("mediagate.toml", CONFIG),
+        ("paired.toml", &CONFIG.replace("\"k2.pub.pem\"", "\"k2.pub.pem\"\nprivate_key_file = \"k2.pem\"")),
         ("k1.key", &secret[..32]),
         ("twilio.key", TWILIO_SECRET),
         ("other.key", &secret),
         ("short.key", &secret[..31]),
         ("k2.pem", &private),
         ("k2.pub.pem", &public),
-        ("stranger.pem", &p256().0),
+        ("stranger.pem", &pair(Algorithm::ES256).0),
     ];
     for (name, content) in files {
         fs::write(folder.path().join(name), content).unwrap();
@@ -144,6 +137,7 @@ fn every_kind_of_key_signs() {
     let folder = folder();
     for options in [
         "--config @mediagate.toml --app acme --kid k2 --private-key-file @k2.pem --uid a",
+        "--config @paired.toml --app acme --kid k2 --uid a",
         "--config @mediagate.toml --app other --uid A --ttl 1d",
         "--alg HS256 --secret-file @k1.key --kid k1 --app acme --uid a --issuer backend --audience media",
         "--alg ES256 --private-key-file @k2.pem --kid k2 --app acme --uid a",

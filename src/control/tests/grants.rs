@@ -50,8 +50,8 @@ async fn api_keys_are_shown_once_and_are_of_their_app() {
     let made = gateway.send(&make(r#"{"name":"worker","scope":"fullAccess"}"#)).await;
     let (key, id) = (made.body["data"]["apiKey"].as_str().unwrap(), made.body["data"]["id"].as_str().unwrap());
     assert!(
-        gateway.set.opens("acme", &crate::control::api_key::hash(key))
-            && !gateway.set.opens("exact", &crate::control::api_key::hash(key))
+        gateway.set.service("acme", &crate::control::api_key::hash(key)).is_some()
+            && gateway.set.service("exact", &crate::control::api_key::hash(key)).is_none()
     );
     let list = |key: &str, app| {
         let raw = request("GET", "/v3/users?perPage=1", &[("apikey", key), ("appId", app)], "");
@@ -71,7 +71,7 @@ async fn api_keys_are_shown_once_and_are_of_their_app() {
     assert_eq!(renamed.body["data"]["name"], "w2");
     assert_eq!(gateway.send(&request("DELETE", &target, &to("acme", FULL_KEY), "")).await.status, 200);
     list(key, "acme").await.refused(401, "AUTH_ERR_APIKEY_NOT_FOUND", "");
-    assert!(!gateway.set.opens("acme", &crate::control::api_key::hash(key)));
+    assert_eq!(gateway.set.service("acme", &crate::control::api_key::hash(key)), None);
     gateway.send(&request("DELETE", &target, &to("acme", FULL_KEY), "")).await.refused(404, "ERR_APIKEY_NOT_FOUND", "");
 
     for bad in [r#"{"name":"x","scope":"root"}"#, r#"{"name":"x"}"#] {
@@ -223,6 +223,7 @@ async fn urls_are_presigned_many_at_a_time() {
     assert!(signed[0]["expiresAt"].is_u64());
     assert!(signed[1..].iter().all(|one| one["error"].is_string() && one["presigned"].is_null()), "{signed:?}");
     assert_eq!(gateway.call("POST", "/v3/presign", &body).await.body["data"]["urls"][0], signed[0]);
+    assert_eq!(gateway.metrics.presigned_urls.get(), 2, "one a call");
 
     let explain = async |url: &str| {
         let query: String = form_urlencoded::Serializer::new(String::new()).append_pair("url", url).finish();

@@ -17,6 +17,7 @@ use crate::gate::{
     Access, Addressing, AppFolder, AppOptions, Credentials, Endpoint, GateOptions, PresignedBase, PresignedKey,
     PresignedOptions, PresignedTarget, PublicPrefixes, S3Options, S3Storage, TimeRules, UidCase, VerifyingKey,
 };
+use crate::metrics::Metrics;
 use crate::restrictions::{Restricted, RestrictionSet};
 use crate::secret::Secret;
 use crate::store::tests::sql;
@@ -33,6 +34,7 @@ fn summary(id: &str) -> AppSummary {
         kid: "k1".into(),
         alg: "HS256".parse().unwrap(),
         secret: Some(Secret::new("0123456789abcdef0123456789abcdef")),
+        private_key: None,
         issuer: None,
         audience: None,
         profile: crate::gate::Profile::Fat,
@@ -50,6 +52,7 @@ pub(crate) struct Gateway {
     pub(crate) set: Arc<RestrictionSet>,
     pub(crate) store: Store,
     pub(crate) state: ControlState,
+    pub(crate) metrics: Arc<Metrics>,
     follower: std::sync::Mutex<Option<JoinHandle<()>>>,
     stop: oneshot::Sender<()>,
     server: JoinHandle<std::io::Result<()>>,
@@ -93,7 +96,7 @@ impl Gateway {
         let followed = Arc::clone(&set);
         let follower = tokio::spawn(async move {
             let uid_case = |_: &str| crate::gate::UidCase::default();
-            let metrics = crate::metrics::Metrics::new();
+            let metrics = Metrics::new();
             let (set, applied) = (&*followed, &applied_sender);
             let (_never, resync) = watch::channel(0);
             let following = feed::Following { set, uid_case, metrics: &metrics, applied, resync };
@@ -120,6 +123,7 @@ impl Gateway {
                 assert!(store.create_user(app, user, None).await.unwrap());
             }
         }
+        let metrics = Arc::new(Metrics::new());
         let state = ControlState::new(ControlOptions {
             store: store.clone(),
             nodes: Arc::clone(&nodes),
@@ -129,6 +133,7 @@ impl Gateway {
             hosts: ClientHosts { control: None, media: Some("files.acme.example".into()) },
             api_keys,
             calls_per_minute: None,
+            metrics: Arc::clone(&metrics),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -137,7 +142,7 @@ impl Gateway {
             let _ = stopped.await;
         }));
         let follower = std::sync::Mutex::new(Some(follower));
-        Gateway { dir, path, address, set, store, state, follower, stop, server }
+        Gateway { dir, path, address, set, store, state, metrics, follower, stop, server }
     }
 
     /// Makes the set deaf.

@@ -94,7 +94,10 @@ fn an_api_key_opens_its_app_and_nothing_else() {
     }
     let admission = world.ask(&with("/demo/a", "stored")).unwrap();
     assert_eq!((admission.trace.credential, admission.trace.uid), (Some(CredentialKind::ApiKey), None));
+    let service = admission.subject.expect("what a transfer is judged by again");
+    assert_eq!(world.restrictions.check(&service), Ok(()));
     world.restrict(scope, Effect::Exempt, false);
+    assert_eq!(world.restrictions.check(&service).map_err(crate::gate::denial), Err(Denial::ApiKeyUnknown));
     assert_eq!(world.verdict(&with("/demo/a", "stored")), Err(Denial::ApiKeyUnknown));
     world.later(Duration::from_secs(31));
     assert_eq!(world.verdict(&with("/demo/a", "stored")), Err(Denial::RestrictionsStale));

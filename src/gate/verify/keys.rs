@@ -245,7 +245,7 @@ impl VerifyingKey {
     }
 
     /// Returns whether `signature` is the key's over `message`. MACs are compared in constant time.
-    pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.material {
             Material::Hs256(mac) => Hmac::clone(mac).chain_update(message).verify_slice(signature).is_ok(),
             Material::Hs384(mac) => Hmac::clone(mac).chain_update(message).verify_slice(signature).is_ok(),

@@ -27,12 +27,17 @@ fn settings_are_of_their_app_and_restrict_nobody() {
         assert_eq!(set.is_exempt("acme", object), expected, "{object}");
         assert!(!set.is_exempt("other", object));
     }
-    assert!(set.opens("acme", "d1") && !set.opens("acme", "d2") && !set.opens("other", "d1"));
+    let service = set.service("acme", "d1").expect("a key that opens the app");
+    assert_eq!([("acme", "d2"), ("other", "d1")].map(|(app, digest)| set.service(app, digest)), [None, None]);
+    assert_eq!((set.check(&service), set.flushed(&service)), (Ok(()), None));
+    let generation = set.generation();
     for (at, (scope, effect)) in
         [(app(), Effect::Observed), (prefix, Effect::Exempt), (key, Effect::Exempt)].into_iter().enumerate()
     {
         apply(&set, 6 + at as u64, scope, effect, false);
     }
-    assert!(!set.is_exempt("acme", "legacy/2024/a.jpg") && !set.opens("acme", "d1"));
+    assert!(!set.is_exempt("acme", "legacy/2024/a.jpg") && set.service("acme", "d1").is_none());
+    assert_eq!(set.check(&service), Err(Restricted::ApiKey));
+    assert_ne!(set.generation(), generation, "what is running looks again");
     assert_eq!(set.app_settings("acme"), AppSettings { is_observed: false, ..all });
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use mediagate::gate::{UidCase, normalized_uid};
-use mediagate::restrictions::{Effect, Restricted, RestrictionSet, Scope, ScopeKind, Subject};
+use mediagate::restrictions::{Effect, Holder, Restricted, RestrictionSet, Scope, ScopeKind, Subject};
 
 /// Times of an `issued_before`; the last is the latest that a database can tell.
 pub(super) const TIMES: [u64; 4] = [1, 1_795_267_467, 1_795_267_468, i64::MAX as u64];
@@ -143,12 +143,13 @@ fn restricted(scope: &Scope, effect: Option<Effect>) -> Result<(), Restricted> {
 /// What `set` says of `scope` alone, whatever stands against others.
 pub(super) fn check(set: &RestrictionSet, scope: &Scope, issued_at: Option<u64>) -> Result<(), Restricted> {
     let nobody = set.subject("nobody", "nobody", None, None, issued_at);
+    let Subject::Holder(nobody) = nobody else { panic!("the subject of a token") };
     let id = set.id(scope);
-    set.check(&match scope.kind() {
-        ScopeKind::App => Subject { app: id, ..nobody },
-        ScopeKind::User => Subject { user: id, ..nobody },
-        ScopeKind::Session => Subject { session: Some(id), ..nobody },
-        ScopeKind::Token => Subject { token: Some(id), ..nobody },
+    set.check(&Subject::Holder(match scope.kind() {
+        ScopeKind::App => Holder { app: id, ..nobody },
+        ScopeKind::User => Holder { user: id, ..nobody },
+        ScopeKind::Session => Holder { session: Some(id), ..nobody },
+        ScopeKind::Token => Holder { token: Some(id), ..nobody },
         kind => panic!("the schedule has no {kind:?}"),
-    })
+    }))
 }
