@@ -78,7 +78,7 @@ local revoked, headers = {}, {}
 function gate.configure(dir)
   token_key = keyed(content(dir .. "/k1.key"))
   s3_id, s3_secret = content(dir .. "/s3.id"), content(dir .. "/s3.key")
-  for uid in io.lines(dir .. "/revoked.txt") do
+  for uid in io.lines(dir .. "/gone.txt") do
     revoked[uid] = true
   end
 end

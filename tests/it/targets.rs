@@ -14,7 +14,7 @@ const K6: &str = include_str!("targets/k6.mjs");
 fn gateway() -> (Origin, Mediagate) {
     let storage = Origin::constant("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok");
     let presigned = "[presigned]\nkey_file = \"presigned.key\"\n\n[storage.main]";
-    let gate = Mediagate::serve(storage.addr(), |config| config.replace("[storage.main]", presigned));
+    let gate = Mediagate::serve(storage.address, |config| config.replace("[storage.main]", presigned));
     (storage, gate)
 }
 
