@@ -47,7 +47,7 @@ pub(super) struct Tokens {
 
 enum Key {
     /// With the state that the secret leads to, which is the costly part of a short message's MAC.
-    Mac(hmac::Key),
+    Mac(Box<hmac::Key>),
     Private(EncodingKey, Algorithm),
 }
 
@@ -76,7 +76,7 @@ impl Signer {
             _ => None,
         };
         let key = match (digest, secret) {
-            (Some(digest), Some(secret)) => Key::Mac(hmac::Key::new(digest, secret.expose())),
+            (Some(digest), Some(secret)) => Key::Mac(Box::new(hmac::Key::new(digest, secret.expose()))),
             _ => Key::Private(signing_key, header.alg),
         };
         let header = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header)?);
