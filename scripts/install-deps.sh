@@ -4,6 +4,7 @@
 #   scripts/install-deps.sh build   a C compiler and cmake (Pingora's zlib is built with it)
 #   scripts/install-deps.sh test    the same, the servers and the browser that tests start, and pinned packages for Python
 #                                   (.venv) and Node (tests/servers/node_modules)
+#   scripts/install-deps.sh peers   wrk, and the proxies that benches/peers compares with
 #   scripts/install-deps.sh fuzz    the same as build, a C++ compiler and cargo-fuzz
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -46,14 +47,29 @@ need_servers() {
   have redis-server || missing+=(redis-server)
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || have initdb || missing+=(postgresql)
   have openssl || missing+=(openssl)
-  [ ${#missing[@]} -eq 0 ] && return
-  # Debian starts what it installs, and makes a cluster that nobody needs.
+  have wrk || missing+=(wrk)
+  [ ${#missing[@]} -eq 0 ] || install_servers "${missing[@]}"
+}
+
+# install_servers PACKAGE…: Debian starts what it installs, and makes a cluster that nobody needs.
+install_servers() {
   if [ "$(id -u)" -eq 0 ] && [ ! -e /usr/sbin/policy-rc.d ]; then
     printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
     chmod +x /usr/sbin/policy-rc.d
     trap 'rm -f /usr/sbin/policy-rc.d' EXIT
   fi
-  apt_install "${missing[@]}"
+  apt_install "$@"
+}
+
+# The load generator, and the proxies that the gate is compared with.
+need_peers() {
+  local missing=()
+  have wrk || missing+=(wrk)
+  have nginx || [ -x /usr/sbin/nginx ] || missing+=(nginx)
+  [ -e /usr/lib/nginx/modules/ngx_http_lua_module.so ] || missing+=(libnginx-mod-http-lua)
+  compgen -G '/usr/lib/*/lua/5.1/cjson.so' >/dev/null || missing+=(lua-cjson)
+  have haproxy || [ -x /usr/sbin/haproxy ] || missing+=(haproxy)
+  [ ${#missing[@]} -eq 0 ] || install_servers "${missing[@]}"
 }
 
 # The presigning oracle, a NATS server newer than Debian's, and Twilio's library. The stamp is what the environment was made from, so an
@@ -119,13 +135,19 @@ test)
   need_python
   need_node
   ;;
+peers)
+  need_rust
+  need_build_tools
+  need_python
+  need_peers
+  ;;
 fuzz)
   need_rust
   need_build_tools
   need_fuzzer
   ;;
 *)
-  echo "usage: scripts/install-deps.sh build|test|fuzz" >&2
+  echo "usage: scripts/install-deps.sh build|test|peers|fuzz" >&2
   exit 2
   ;;
 esac

@@ -2,6 +2,7 @@
 
 mod call;
 mod explain;
+mod targets;
 mod token;
 pub mod user;
 
@@ -48,6 +49,8 @@ enum Command {
     /// Make and read file access tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Write lists of URLs with tokens for load generators: wrk, oha, vegeta, k6
+    Targets(Box<targets::TargetsArgs>),
     /// Deactivate and reactivate users, through the control listener
     #[command(subcommand)]
     User(user::UserCommand),
@@ -121,6 +124,10 @@ impl Cli {
             }
             Command::Config(ConfigCommand::Check { file }) => Ok(check(&file)),
             Command::Token(command) => command.run(),
+            Command::Targets(args) => {
+                args.run()?;
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Explain(args) => {
                 let is_admitted = runtime(1)?.block_on(args.run())?;
                 Ok(if is_admitted { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,7 +1,7 @@
 //! `mediagate token mint` and `mediagate token inspect`: tokens without a backend.
 
 mod inspect;
-mod mint;
+pub(super) mod mint;
 mod twilio;
 
 use std::io::Write;
@@ -45,12 +45,12 @@ impl TokenCommand {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the shell reads the clock")]
-fn now() -> Now {
+pub(super) fn now() -> Now {
     Now { wall: SystemTime::now(), monotonic: Instant::now() }
 }
 
 /// Seconds since 1970.
-fn unix_seconds(now: Now) -> u64 {
+pub(super) fn unix_seconds(now: Now) -> u64 {
     now.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 

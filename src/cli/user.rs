@@ -1,15 +1,23 @@
 //! `mediagate user`: deactivate and activate users of a running gateway, through its control listener.
 
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
 use http::Method;
 use serde_json::{Value, json};
 
 use super::call::{ApiKey, ControlArgs, call};
+use crate::config::files::read;
 use crate::control::MAX_UIDS;
+
+/// Longest list of users, in bytes.
+const MAX_LIST_BYTES: u64 = 64 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
   MEDIAGATE_API_KEY=$(cat secrets/backend.key) mediagate user deactivate bob
   mediagate user deactivate bob carol --api-key-file secrets/backend.key --app acme
+  mediagate user deactivate --from revoked.txt --api-key-file secrets/backend.key
   mediagate user activate bob --control http://10.0.0.5:8081 --api-key-file secrets/backend.key
   mediagate user activate bob --control https://10.0.0.5:8081 --ca-file ca.pem --api-key-file secrets/backend.key";
 
@@ -28,8 +36,11 @@ pub enum UserCommand {
 #[derive(Debug, Clone, clap::Args)]
 pub struct UserArgs {
     /// The users.
-    #[arg(value_name = "UID", required = true)]
+    #[arg(value_name = "UID", required_unless_present = "from")]
     pub uids: Vec<String>,
+    /// A file with more of them, one a line; a call takes 1,000.
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
     #[command(flatten)]
     pub(super) control: ControlArgs,
 }
@@ -69,7 +80,8 @@ impl UserCommand {
     pub async fn run(self) -> anyhow::Result<()> {
         let (verb, args) = self.into_parts();
         let key = ApiKey::find(args.control.api_key_file.as_deref())?;
-        for uids in args.uids.chunks(MAX_UIDS) {
+        let uids = args.uids()?;
+        for uids in uids.chunks(MAX_UIDS) {
             for line in change(&verb, &args, &key, uids).await? {
                 println!("{line}");
             }
@@ -82,6 +94,20 @@ impl UserCommand {
             UserCommand::Deactivate(args) => (DEACTIVATE, args),
             UserCommand::Activate(args) => (ACTIVATE, args),
         }
+    }
+}
+
+impl UserArgs {
+    /// Everyone who is named, here or in the file.
+    fn uids(&self) -> anyhow::Result<Vec<String>> {
+        let mut uids = self.uids.clone();
+        if let Some(file) = &self.from {
+            let content = read(file, MAX_LIST_BYTES).with_context(|| format!("cannot read `{}`", file.display()))?;
+            let text = String::from_utf8(content).ok().with_context(|| format!("`{}` is not text", file.display()))?;
+            uids.extend(text.lines().map(str::trim).filter(|uid| !uid.is_empty()).map(str::to_owned));
+            ensure!(!uids.is_empty(), "there is no uid in `{}`", file.display());
+        }
+        Ok(uids)
     }
 }
 

@@ -37,7 +37,7 @@ const LINK_TTL_SECS: u64 = 12 * 3600;
 const MAX_LINKED_FILES: usize = 20;
 
 /// What a URL path leaves unencoded.
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+pub(crate) const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// What to serve and where.
 #[derive(Debug, Clone)]

@@ -19,4 +19,5 @@ mod signing;
 mod store;
 mod support;
 mod switch;
+mod targets;
 mod twilio;

@@ -13,6 +13,7 @@ use super::unix_seconds;
 use crate::config::files::{read_pem, read_secret};
 use crate::config::{AppSummary, Config, KeySummary, MAX_TOKEN_TTL, encoding_key, registered};
 use crate::gate::{Algorithm, Gate, MAX_TOKEN_BYTES, MAX_TWILIO_TTL, Now, PathScope, Profile, UidCase, VerifyingKey};
+use crate::secret::Secret;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -75,7 +76,59 @@ pub(crate) struct MintArgs {
     audience: Option<String>,
 }
 
+/// What many tokens of one app have in common.
+pub(in crate::cli) struct Batch {
+    /// With the name of the key.
+    pub(in crate::cli) header: jsonwebtoken::Header,
+    /// The secret, where it is one: who signs often keeps what follows from it.
+    pub(in crate::cli) secret: Option<Secret>,
+    /// The same, or a private key.
+    pub(in crate::cli) signing_key: EncodingKey,
+    /// Claims of one token, issued now.
+    pub(in crate::cli) claims: Map<String, Value>,
+}
+
 impl MintArgs {
+    /// What `token mint` would be asked for by somebody who wants a token with a configured key and says no more.
+    pub(in crate::cli) fn configured(config: PathBuf, app: String, kid: Option<String>, uid: String) -> MintArgs {
+        MintArgs {
+            config: Some(config),
+            app,
+            kid,
+            uid,
+            profile: None,
+            account_sid: NO_ACCOUNT.to_owned(),
+            ttl: Duration::from_secs(3600),
+            paths: Vec::new(),
+            sid: None,
+            jti: None,
+            private_key_file: None,
+            alg: None,
+            secret_file: None,
+            issuer: None,
+            audience: None,
+        }
+    }
+
+    /// The same, for tokens that live so long and are signed with a key that the configuration may not have.
+    pub(in crate::cli) fn with(self, ttl: Duration, private_key_file: Option<PathBuf>) -> MintArgs {
+        MintArgs { ttl, private_key_file, ..self }
+    }
+
+    /// Returns what is needed to sign many tokens that differ in their user, after one was found good.
+    pub(in crate::cli) fn batch(&self, now: Now) -> anyhow::Result<Batch> {
+        let config = Config::load(self.config.as_deref().context("--config is needed")?)?;
+        let app = app(&config, &self.app)?;
+        let key = self.configured_key(app)?;
+        ensure!(key.profile == Profile::Fat, "`{}` is a key for Twilio access tokens: name one for FATs", key.kid);
+        let uid_case = config.gate.uid_case(&self.app).unwrap_or_default();
+        let claims = self.claims(&key, app.max_ttl, uid_case, unix_seconds(now))?;
+        check(&config.gate, &self.app, &self.sign(&key, &claims)?, now)?;
+        let Value::Object(claims) = claims else { bail!("claims are an object") };
+        let signing_key = self.signing_key(&key)?;
+        Ok(Batch { header: header(&key), secret: key.secret, signing_key, claims })
+    }
+
     /// Returns the token in compact form.
     pub(super) fn mint(self, now: Now) -> anyhow::Result<String> {
         let config = self.config.as_deref().map(Config::load).transpose()?;
@@ -227,11 +280,15 @@ impl MintArgs {
 
     fn sign(&self, key: &KeySummary, claims: &Value) -> anyhow::Result<String> {
         let signing_key = self.signing_key(key)?;
-        let mut header = jsonwebtoken::Header::new(registered(key.alg));
-        header.kid = Some(key.kid.clone());
-        let compact = jsonwebtoken::encode(&header, claims, &signing_key);
+        let compact = jsonwebtoken::encode(&header(key), claims, &signing_key);
         compact.ok().with_context(|| format!("cannot sign: the private key is no key for {}", key.alg))
     }
+}
+
+fn header(key: &KeySummary) -> jsonwebtoken::Header {
+    let mut header = jsonwebtoken::Header::new(registered(key.alg));
+    header.kid = Some(key.kid.clone());
+    header
 }
 
 fn app<'a>(config: &'a Config, id: &str) -> anyhow::Result<&'a AppSummary> {
@@ -267,7 +324,7 @@ fn profile(name: &str) -> Result<Profile, &'static str> {
 }
 
 /// Reads `90s`, `15m`, `12h` or `1d`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
     let units = [('s', 1), ('m', 60), ('h', 3600), ('d', 86_400)];
     let unit = units.iter().find_map(|(letter, secs)| Some((text.strip_suffix(*letter)?, *secs)));
     let secs = unit.and_then(|(number, secs)| {
