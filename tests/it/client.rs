@@ -5,7 +5,6 @@ mod faults;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -338,14 +337,14 @@ async fn tokens_go_to_no_other_host() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_that_has_ended_is_renewed_by_the_real_gate() {
     let storage = storage();
-    let gate = Arc::new(gate(&storage));
+    let gate = gate(&storage);
     let auth_token = register(&gate, "alice");
     // In between, the gate's tokens are said to end at once.
-    let behind = Arc::clone(&gate);
+    let control = gate.control;
     let relay = Origin::start(move |head, stream| {
         let method = head.split(' ').next().expect("a method");
         let token = head.split("authtoken: ").nth(1).and_then(|rest| rest.split("\r\n").next()).expect("a token");
-        let mut body = request(behind.control, method, "/v3.0/me", &[("authToken", token)]).json();
+        let mut body = request(control, method, "/v3.0/me", &[("authToken", token)]).json();
         body["data"]["fatExpiresAt"] = now().into();
         faults::write(stream, &faults::answer("200 OK", &body.to_string()));
     });
