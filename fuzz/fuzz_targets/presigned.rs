@@ -27,7 +27,7 @@ fn open(target: &str) -> Option<(String, String)> {
     let whole = request.uri.path_and_query()?.as_str() == target;
     match demo::GATE.admit(&request, &RESTRICTIONS, demo::now()) {
         Ok(Decision::Forward(admission)) if whole => {
-            Some((admission.trace.uid?, admission.target.object().as_str().to_owned()))
+            Some((admission.trace.uid?.to_string(), admission.trace.object?.as_str().to_owned()))
         }
         _ => None,
     }
