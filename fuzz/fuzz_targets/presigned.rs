@@ -36,7 +36,13 @@ fn open(target: &str) -> Option<(String, String)> {
 fuzz_target!(|input: &str| {
     let mut lines = input.splitn(4, '\n');
     let (Some(uid), Some(sid), Some(path)) = (lines.next(), lines.next(), lines.next()) else { return };
-    let whom = PresignFor { app: "demo", uid, sid: Some(sid).filter(|sid| !sid.is_empty()), flushed: None };
+    let whom = PresignFor {
+        app: "demo",
+        uid,
+        sid: Some(sid).filter(|sid| !sid.is_empty()),
+        flushed: None,
+        settings: Default::default(),
+    };
     let signed = demo::GATE.presign(&format!("{ORIGIN}{path}"), whom, demo::now().wall);
     let mut known = None;
     if let Ok(signed) = signed {
