@@ -15,6 +15,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
+use foldhash::SharedSeed;
+use foldhash::quality::FoldHasher;
 use siphasher::sip128::{Hasher128, SipHasher13};
 
 pub(crate) use change::hex;
@@ -71,6 +73,8 @@ impl Order {
 /// table's overhead for each deactivated scope.
 pub struct RestrictionSet {
     key: [u64; 2],
+    /// The same secret for hashing what is long.
+    seed: SharedSeed,
     epoch: Instant,
     tables: ArcSwap<Tables>,
     order: Mutex<Order>,
@@ -97,6 +101,7 @@ impl RestrictionSet {
     pub fn new(key: [u64; 2], epoch: Instant) -> RestrictionSet {
         RestrictionSet {
             key,
+            seed: SharedSeed::from_u64(key[0]),
             epoch,
             tables: ArcSwap::from_pointee(Tables::with_capacity(0)),
             order: Mutex::new(Order {
@@ -159,7 +164,19 @@ impl RestrictionSet {
     /// Returns a number for a token that logs may show: it tells nothing about the token, and differs between
     /// processes.
     pub fn token_number(&self, compact: &str) -> u64 {
-        SipHasher13::new_with_keys(self.key[1], self.key[0]).hash(compact.as_bytes()).h1
+        // Quickly to one word, which tells of seed and token; of that word, what is shown tells nothing.
+        let mut quick = FoldHasher::with_seed(self.key[1], &self.seed);
+        quick.write(compact.as_bytes());
+        self.number(&quick.finish().to_le_bytes())
+    }
+
+    /// Returns a number for the name of an object, which nobody can choose to be another's.
+    pub fn object_number(&self, object: &str) -> u64 {
+        self.number(object.as_bytes())
+    }
+
+    fn number(&self, bytes: &[u8]) -> u64 {
+        SipHasher13::new_with_keys(self.key[1], self.key[0]).hash(bytes).h1
     }
 
     /// Returns whether `subject` may still be served, or what stands against it.

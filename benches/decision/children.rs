@@ -36,8 +36,7 @@ pub(crate) enum Counted {
 impl Counted {
     fn name(self) -> String {
         match self {
-            Counted::Admit(alg, Seen::Before) => format!("admit-before-{alg}"),
-            Counted::Admit(alg, Seen::Never) => format!("admit-never-{alg}"),
+            Counted::Admit(alg, seen) => format!("admit-{seen:?}-{alg}"),
             Counted::Verify(alg) => format!("verify-{alg}"),
             Counted::JsonWebToken(alg) => format!("jsonwebtoken-{alg}"),
             Counted::Miss => "miss".into(),
@@ -48,8 +47,10 @@ impl Counted {
 
     fn all() -> impl Iterator<Item = Counted> {
         let of = |alg| {
-            let admit = [Counted::Admit(alg, Seen::Before), Counted::Admit(alg, Seen::Never)];
-            admit.into_iter().chain([Counted::Verify(alg), Counted::JsonWebToken(alg)])
+            Seen::of(alg)
+                .map(|seen| Counted::Admit(alg, seen))
+                .into_iter()
+                .chain([Counted::Verify(alg), Counted::JsonWebToken(alg)])
         };
         ALGORITHMS.into_iter().flat_map(of).chain([Counted::Miss, Counted::Hit, Counted::Hash])
     }

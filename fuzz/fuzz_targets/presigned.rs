@@ -27,7 +27,7 @@ fn open(target: &str) -> Option<(String, String)> {
     let whole = request.uri.path_and_query()?.as_str() == target;
     match demo::GATE.admit(&request, &RESTRICTIONS, demo::now()) {
         Ok(Decision::Forward(admission)) if whole => {
-            Some((admission.trace.uid?, admission.target.object().as_str().to_owned()))
+            Some((admission.trace.uid?.to_string(), admission.trace.object?.as_str().to_owned()))
         }
         _ => None,
     }
@@ -36,7 +36,13 @@ fn open(target: &str) -> Option<(String, String)> {
 fuzz_target!(|input: &str| {
     let mut lines = input.splitn(4, '\n');
     let (Some(uid), Some(sid), Some(path)) = (lines.next(), lines.next(), lines.next()) else { return };
-    let whom = PresignFor { app: "demo", uid, sid: Some(sid).filter(|sid| !sid.is_empty()), flushed: None };
+    let whom = PresignFor {
+        app: "demo",
+        uid,
+        sid: Some(sid).filter(|sid| !sid.is_empty()),
+        flushed: None,
+        settings: Default::default(),
+    };
     let signed = demo::GATE.presign(&format!("{ORIGIN}{path}"), whom, demo::now().wall);
     let mut known = None;
     if let Ok(signed) = signed {

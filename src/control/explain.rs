@@ -105,8 +105,8 @@ fn explained(gate: &Gate, asked: &http::request::Parts, app: &str, set: &Restric
         modified_before: None,
         access: access.label(),
         app: trace.app.map(|app| app.to_string()),
-        object: trace.object,
-        uid: trace.uid,
+        object: trace.object.map(|object| object.as_str().to_owned()),
+        uid: trace.uid.map(|uid| uid.to_string()),
         credential: trace.credential.map(CredentialKind::label),
     };
     match gate.admit(asked, set, now) {

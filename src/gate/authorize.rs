@@ -13,18 +13,18 @@ use crate::restrictions::{Restricted, RestrictionSet, Subject, hex};
 
 /// Leave to fetch one object. Made here and nowhere else; consumed by *resolve*.
 #[derive(Debug)]
-pub(super) struct Grant {
-    path: ObjectPath,
+pub(super) struct Grant<'a> {
+    path: &'a ObjectPath,
     subject: Option<Subject>,
 }
 
-impl Grant {
+impl<'a> Grant<'a> {
     /// Whom it was given to; `None` where nobody had to ask.
     pub(super) fn subject(&self) -> Option<&Subject> {
         self.subject.as_ref()
     }
 
-    pub(super) fn into_parts(self) -> (ObjectPath, Option<Subject>) {
+    pub(super) fn into_parts(self) -> (&'a ObjectPath, Option<Subject>) {
         (self.path, self.subject)
     }
 }
@@ -69,18 +69,18 @@ impl Freshness {
 /// # Errors
 ///
 /// Another app, a path outside the token's scope, restrictions that are not fresh, or one that applies.
-pub(super) fn authorize(
+pub(super) fn authorize<'a>(
     app: &str,
     claims: &Claims<'_>,
-    path: ObjectPath,
+    path: &'a ObjectPath,
     restrictions: &RestrictionSet,
     freshness: Freshness,
     now: Instant,
-) -> Result<Grant, Denial> {
+) -> Result<Grant<'a>, Denial> {
     if claims.app.as_deref().is_some_and(|claimed| claimed != app) {
         return Err(Denial::OtherApp);
     }
-    if claims.paths.as_ref().is_some_and(|scopes| !scopes.iter().any(|scope| scope.covers(&path))) {
+    if claims.paths.as_ref().is_some_and(|scopes| !scopes.iter().any(|scope| scope.covers(path))) {
         return Err(Denial::PathNotAllowed);
     }
     let subject =
@@ -94,13 +94,13 @@ pub(super) fn authorize(
 /// # Errors
 ///
 /// A key that does not open the app; restrictions that are not fresh, where the key is to be looked for there.
-pub(super) fn service(
+pub(super) fn service<'a>(
     known: &[[u8; 32]],
     shown: &str,
-    path: ObjectPath,
+    path: &'a ObjectPath,
     judged: &Judged<'_>,
     freshness: Freshness,
-) -> Result<Grant, Denial> {
+) -> Result<Grant<'a>, Denial> {
     let digest: [u8; 32] = Sha256::digest(shown.as_bytes()).into();
     // All of them, always: the time says nothing about which was right.
     let is_known = known.iter().fold(false, |found, known| found | verify_slices_are_equal(known, &digest).is_ok());
@@ -119,13 +119,13 @@ pub(super) fn service(
 /// # Errors
 ///
 /// Restrictions that are not fresh, or one that applies.
-pub(super) fn welcome(
+pub(super) fn welcome<'a>(
     subject: Subject,
-    path: ObjectPath,
+    path: &'a ObjectPath,
     restrictions: &RestrictionSet,
     freshness: Freshness,
     now: Instant,
-) -> Result<Grant, Denial> {
+) -> Result<Grant<'a>, Denial> {
     if !freshness.holds(restrictions, now) {
         return Err(Denial::RestrictionsStale);
     }
@@ -134,7 +134,7 @@ pub(super) fn welcome(
 }
 
 /// Returns leave to fetch `path` where the app asks for no token, or where the operator asks for the user.
-pub(super) fn without_token(path: ObjectPath) -> Grant {
+pub(super) fn without_token(path: &ObjectPath) -> Grant<'_> {
     Grant { path, subject: None }
 }
 

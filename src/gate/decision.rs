@@ -5,8 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::denial::Denial;
 use super::extract::{CredentialKind, HandoutForm};
+use super::object_key::ObjectPath;
 use super::presigned::Presigned;
 use super::resolve::Target;
+use super::uid::Uid;
 use crate::restrictions::Subject;
 
 /// The time of a decision: both clocks, read once by the caller.
@@ -58,9 +60,9 @@ pub struct Handout {
 #[derive(Debug)]
 pub enum Decision {
     /// Fetch this.
-    Forward(Box<Admission>),
+    Forward(Admission),
     /// Answer with this URL.
-    HandOut(Box<Handout>),
+    HandOut(Handout),
     /// A CORS preflight, or a plain `OPTIONS`.
     Options,
 }
@@ -70,10 +72,10 @@ pub enum Decision {
 pub struct Trace {
     /// The app, when there is such an app.
     pub app: Option<Arc<str>>,
-    /// The decoded path, when it is one.
-    pub object: Option<String>,
+    /// What is asked for, when the path names one thing.
+    pub object: Option<ObjectPath>,
     /// The user, when the credential held.
-    pub uid: Option<String>,
+    pub uid: Option<Uid>,
     /// A number for the credential that tells nothing about it: a hash keyed with a secret of the process.
     pub token: Option<u64>,
     /// What kind of credential the request showed, good or bad.

@@ -9,7 +9,7 @@ use super::object_key::{ObjectPath, PathError};
 use super::presigned::{Holder, Presigned, Presigner, plain};
 use super::resolve::Endpoint;
 use super::verify::Scratch;
-use super::{Access, App, Gate, Judged, Now, Trace};
+use super::{Access, App, Gate, Judged, Now, Uid};
 use crate::restrictions::AppSettings;
 
 /// Whom the operator wants a URL for.
@@ -88,7 +88,7 @@ impl Gate {
         }
         let holder = Holder { uid: &uid, sid: whom.sid, jti: None, flushed: whom.flushed };
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Ok(presigner.issue(&origin, &app.storage, authorize::without_token(path), holder, now))
+        Ok(presigner.issue(&origin, &app.storage, authorize::without_token(&path), holder, now))
     }
 
     /// How long a URL may be alive after the token that it was made with has expired, or zero.
@@ -136,17 +136,17 @@ impl Gate {
         presigner: &Presigner,
         authority: Option<&str>,
         judged: &Judged<'_>,
-        path: ObjectPath,
-        trace: &mut Trace,
+        path: &ObjectPath,
+        uid: &mut Option<Uid>,
     ) -> Result<(Presigned, Option<Denial>), Denial> {
         let origin = presigner.origin(authority)?;
         if judged.access == Access::Off {
-            return Ok((plain(&origin, &path), None));
+            return Ok((plain(&origin, path), None));
         }
-        match self.sign_for(presigner, &origin, judged, path.clone(), trace) {
+        match self.sign_for(presigner, &origin, judged, path, uid) {
             Ok(presigned) => Ok((presigned, None)),
             // The plain URL works as well as it did.
-            Err(denial) if judged.access == Access::Observe => Ok((plain(&origin, &path), Some(denial))),
+            Err(denial) if judged.access == Access::Observe => Ok((plain(&origin, path), Some(denial))),
             Err(denial) => Err(denial),
         }
     }
@@ -156,8 +156,8 @@ impl Gate {
         presigner: &Presigner,
         origin: &str,
         judged: &Judged<'_>,
-        path: ObjectPath,
-        trace: &mut Trace,
+        path: &ObjectPath,
+        uid: &mut Option<Uid>,
     ) -> Result<Presigned, Denial> {
         let Judged { app: App { id, storage, .. }, restrictions, now: Now { monotonic, .. }, .. } = *judged;
         let compact = match judged.credential.ok_or(Denial::TokenMissing)? {
@@ -168,9 +168,8 @@ impl Gate {
             }
         };
         let mut scratch = Scratch::default();
-        let verified = judged.verify(compact, &mut scratch, trace)?;
-        let claims = verified.claims();
-        let grant = authorize::authorize(id, claims, path, restrictions, self.freshness, monotonic)?;
+        let claims = judged.verify(compact, &mut scratch, uid)?;
+        let grant = authorize::authorize(id, &claims, path, restrictions, self.freshness, monotonic)?;
         let mut flushed = None;
         if let Some(subject) = grant.subject() {
             flushed = restrictions.flushed(subject);
@@ -178,6 +177,6 @@ impl Gate {
             restrictions.check(subject).map_err(denial)?;
         }
         let holder = Holder { uid: claims.uid(), sid: claims.sid.as_deref(), jti: claims.jti.as_deref(), flushed };
-        Ok(presigner.issue(origin, storage, grant, holder, judged.now.since_epoch()))
+        Ok(presigner.issue(origin, storage, grant, holder, judged.since_epoch))
     }
 }

@@ -17,13 +17,15 @@ mod object_key;
 mod options;
 mod presigned;
 mod resolve;
+mod sha256;
 mod switch;
 mod target;
+mod uid;
 mod verify;
 
 use http::HeaderMap;
 use http::request::Parts;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -47,6 +49,7 @@ pub use resolve::{
     Timeouts, calendar_date,
 };
 pub use switch::StepDown;
+pub use uid::Uid;
 pub use verify::{
     Algorithm, CacheStats, Claims, JwkProblem, JwkSet, JwkSetError, KeyError, MAX_JWKS_BYTES, MAX_TOKEN_BYTES,
     MAX_TWILIO_TTL, Profile, SkippedJwk, TimeRules, UidCase, UnknownAlgorithm, VerifyError, VerifyingKey,
@@ -57,7 +60,7 @@ use crate::restrictions::RestrictionSet;
 use extract::{Credential, Shown};
 use key_sets::exclusive_keys;
 use presigned::Presigner;
-use verify::{Exclusive, Scratch, Verified, Verifier};
+use verify::{Exclusive, Scratch, Verifier};
 
 struct App {
     id: Arc<str>,
@@ -83,7 +86,8 @@ struct App {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Gate {
-    apps: HashMap<Arc<str>, App>,
+    /// Few, and found without hashing what a client wrote.
+    apps: BTreeMap<Arc<str>, App>,
     hosts: Vec<String>,
     freshness: Freshness,
     cors: forward::CorsOrigins,
@@ -98,6 +102,8 @@ struct Judged<'a> {
     credential: Option<Credential<'a>>,
     restrictions: &'a RestrictionSet,
     now: Now,
+    /// The wall clock of `now`.
+    since_epoch: Duration,
 }
 
 impl std::fmt::Debug for Gate {
@@ -123,7 +129,7 @@ impl Gate {
     /// The same, where `has_sets` says which apps have keys that come and go.
     fn build(options: GateOptions, has_sets: impl Fn(&str) -> bool) -> Result<Gate, GateError> {
         let exclusive = exclusive_keys(&options.apps);
-        let mut apps = HashMap::with_capacity(options.apps.len());
+        let mut apps = BTreeMap::new();
         for (app, exclusive) in options.apps.into_iter().zip(exclusive) {
             let AppOptions { id, access, keys, time, uid_case, public_prefixes, tokenized_since, storage } = app;
             if !is_app_id(&id) {
@@ -181,20 +187,21 @@ impl Gate {
         if method == MediaMethod::Options {
             return Ok(Decision::Options);
         }
-        let path = extract::object(request)?;
-        trace.object = Some(path.as_str().to_owned());
+        let Trace { object, uid, .. } = trace;
+        let path = &*object.insert(extract::object(request)?);
         let Shown { credential, handout } = extract::shown(request)?;
         let handout = handout.map(|form| self.can_hand_out(form)).transpose()?;
         let app = self.apps.get(path.app()).ok_or(Denial::UnknownApp)?;
         trace.app = Some(Arc::clone(&app.id));
         trace.token = credential.map(|credential| restrictions.token_number(credential.text()));
         trace.credential = credential.map(Credential::kind);
-        let access = app.access_to(&path, restrictions);
-        let judged = Judged { app, access, credential, restrictions, now };
+        let access = app.access_to(path, restrictions);
+        let since_epoch = now.since_epoch();
+        let judged = Judged { app, access, credential, restrictions, now, since_epoch };
         if let Some((presigner, form)) = handout {
-            let (presigned, observed) = self.hand_out(presigner, extract::authority(request)?, &judged, path, trace)?;
+            let (presigned, observed) = self.hand_out(presigner, extract::authority(request)?, &judged, path, uid)?;
             let trace = std::mem::take(trace);
-            return Ok(Decision::HandOut(Box::new(Handout { presigned, form, trace, observed })));
+            return Ok(Decision::HandOut(Handout { presigned, form, trace, observed }));
         }
 
         // What was shared before links had tokens.
@@ -205,38 +212,37 @@ impl Gate {
             Access::Off => (authorize::without_token(path), None),
             // Granted to nobody in particular, so that a restriction does not cut the transfer later either.
             Access::Observe => {
-                let authorized = self.authorize(&judged, request.uri.path(), path.clone(), trace);
+                let authorized = self.authorize(&judged, request.uri.path(), path, uid);
                 (authorize::without_token(path), authorized.err())
             }
-            Access::Enforce => (self.authorize(&judged, request.uri.path(), path, trace)?, None),
+            Access::Enforce => (self.authorize(&judged, request.uri.path(), path, uid)?, None),
         };
-        let (target, subject) = app.storage.resolve(grant, method, now.since_epoch());
+        let (target, subject) = app.storage.resolve(grant, method, since_epoch);
         let trace = std::mem::take(trace);
-        Ok(Decision::Forward(Box::new(Admission { target, subject, trace, observed, modified_before })))
+        Ok(Decision::Forward(Admission { target, subject, trace, observed, modified_before }))
     }
 
     /// Returns leave to fetch `path`, which stands in the request as `raw_path`.
-    fn authorize(
+    fn authorize<'a>(
         &self,
         judged: &Judged<'_>,
         raw_path: &str,
-        path: ObjectPath,
-        trace: &mut Trace,
-    ) -> Result<authorize::Grant, Denial> {
-        let Judged { app, restrictions, now, .. } = *judged;
+        path: &'a ObjectPath,
+        uid: &mut Option<Uid>,
+    ) -> Result<authorize::Grant<'a>, Denial> {
+        let Judged { app, restrictions, now, since_epoch, .. } = *judged;
         match judged.credential.ok_or(Denial::TokenMissing)? {
             Credential::Fat(compact) => {
                 let mut scratch = Scratch::default();
-                let verified = judged.verify(compact, &mut scratch, trace)?;
-                let claims = verified.claims();
-                authorize::authorize(&app.id, claims, path, restrictions, self.freshness, now.monotonic)
+                let claims = judged.verify(compact, &mut scratch, uid)?;
+                authorize::authorize(&app.id, &claims, path, restrictions, self.freshness, now.monotonic)
             }
             Credential::Presigned(query) => {
                 let presigner = self.presigner.as_ref().ok_or(Denial::UrlInvalid)?;
-                let signed = presigner.verify(raw_path, query, app.verifier.uid_case(), now.since_epoch())?;
+                let signed = presigner.verify(raw_path, query, app.verifier.uid_case(), since_epoch)?;
                 let (sid, jti) = (signed.sid.as_deref(), signed.jti.as_deref());
                 let subject = restrictions.subject(&app.id, &signed.uid, sid, jti, Some(signed.issued));
-                trace.uid = Some(signed.uid);
+                *uid = Some(Uid::new(&signed.uid));
                 authorize::welcome(subject, path, restrictions, self.freshness, now.monotonic)
             }
             Credential::ApiKey(key) => authorize::service(&self.api_keys, key, path, judged, self.freshness),
@@ -342,14 +348,15 @@ impl App {
 
 impl Judged<'_> {
     /// Returns what the token `compact` says.
-    fn verify<'s>(&self, compact: &str, scratch: &'s mut Scratch, trace: &mut Trace) -> Result<Verified<'s>, Denial> {
-        let verified = self.app.verifier.verify(compact, scratch, self.now.since_epoch());
-        let verified = verified.map_err(|error| match error {
+    #[inline]
+    fn verify<'s>(&self, compact: &str, scratch: &'s mut Scratch, uid: &mut Option<Uid>) -> Result<Claims<'s>, Denial> {
+        let claims = self.app.verifier.verify(compact, scratch, self.since_epoch);
+        let claims = claims.map_err(|error| match error {
             VerifyError::Expired => Denial::TokenExpired,
             error => Denial::TokenInvalid(error),
         })?;
-        trace.uid = Some(verified.claims().uid().to_owned());
-        Ok(verified)
+        *uid = Some(Uid::new(claims.uid()));
+        Ok(claims)
     }
 }
 

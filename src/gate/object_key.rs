@@ -3,17 +3,18 @@
 //! Nothing is folded or repaired here. A path that two parsers could read differently is refused, because it
 //! would be authorized as one file and fetched as another.
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+mod token;
+
+use memchr::memchr;
+
+use super::target::any;
+use token::holds_token;
 
 /// Longest object key, in bytes after decoding (the limit of S3).
 pub const MAX_KEY_BYTES: usize = 1024;
 
 /// Layers of percent-encoding that are looked through for a hidden separator before giving up.
 const MAX_LAYERS: usize = 8;
-
-/// Places of a path that are looked at for a token; with more that could begin one, it is taken for holding one.
-const MAX_TOKEN_LOOKS: usize = 16;
 
 /// An app and an object's key in it, percent-decoded: `demo/media/cover.jpg`.
 ///
@@ -79,7 +80,7 @@ impl ObjectPath {
     pub fn parse(path: &str) -> Result<ObjectPath, PathError> {
         let rest = path.strip_prefix('/').ok_or(PathError::NotAbsolute)?;
         let decoded = decode_segments(rest, Raw::Refused)?;
-        let app_len = decoded.bytes().position(|byte| byte == b'/').ok_or(PathError::NoObject)?;
+        let app_len = memchr(b'/', decoded.as_bytes()).ok_or(PathError::NoObject)?;
         if decoded.len() - app_len - 1 > MAX_KEY_BYTES {
             return Err(PathError::TooLong);
         }
@@ -151,55 +152,58 @@ fn decode_segments(path: &str, raw: Raw) -> Result<String, PathError> {
     if path.is_empty() {
         return Err(PathError::NoObject);
     }
-    // Most paths stand for themselves.
-    let is_special = |byte| matches!(byte, 0..=b' ' | 0x7f.. | b'%' | b'\\' | b'#' | b'?' | b';');
-    let decoded = if path.bytes().any(is_special) { decode(path, raw)? } else { path.to_owned() };
-    for segment in decoded.as_bytes().split(|byte| *byte == b'/') {
-        match segment {
-            b"" => return Err(PathError::EmptySegment),
-            b"." | b".." => return Err(PathError::DotSegment),
-            _ => {}
-        }
+    let decoded = decode(path, raw)?;
+    let bytes = decoded.as_bytes();
+    // No segment is empty or a dot where none begins with a separator or a dot.
+    let begins_oddly = |byte| (byte == b'/') | (byte == b'.');
+    let pairs = bytes.iter().zip(&bytes[1..]);
+    let is_odd = begins_oddly(bytes[0])
+        | (bytes[bytes.len() - 1] == b'/')
+        | pairs.fold(false, |odd, (byte, next)| odd | ((*byte == b'/') & begins_oddly(*next)));
+    if is_odd {
+        bytes.split(|byte| *byte == b'/').try_for_each(|segment| match segment {
+            b"" => Err(PathError::EmptySegment),
+            b"." | b".." => Err(PathError::DotSegment),
+            _ => Ok(()),
+        })?;
     }
-    if decoded.contains('%') {
-        refuse_hidden_layers(decoded.as_bytes())?;
+    if memchr(b'%', bytes).is_some() {
+        refuse_hidden_layers(bytes)?;
     }
     Ok(decoded)
 }
 
 /// Decodes what is percent-encoded, where every character is one that may stand there.
 fn decode(path: &str, raw: Raw) -> Result<String, PathError> {
-    let bytes = path.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        if byte == b'%' {
-            let value = escape(&bytes[at..]).ok_or(PathError::MalformedEscape)?;
-            match value {
-                b'/' | b'\\' => return Err(PathError::EncodedSeparator),
-                0..0x20 | 0x7f => return Err(PathError::ForbiddenCharacter),
-                _ => decoded.push(value),
-            }
-            at += 3;
-        } else {
-            let allowed = match byte {
-                0..0x20 | 0x7f | b'\\' => false,
-                b' ' | b'#' | b'?' | b';' => raw == Raw::Literal,
-                _ => true,
-            };
-            if !allowed {
-                return Err(PathError::ForbiddenCharacter);
-            }
-            decoded.push(byte);
-            at += 1;
+    let is_refused = raw == Raw::Refused;
+    let is_forbidden = |byte| {
+        let only_encoded = (byte == b' ') | (byte == b'#') | (byte == b'?') | (byte == b';');
+        (byte < 0x20) | (byte == 0x7f) | (byte == b'\\') | (is_refused & only_encoded)
+    };
+    let mut rest = path.as_bytes();
+    let mut decoded = Vec::with_capacity(rest.len());
+    loop {
+        let (literal, escaped) = rest.split_at(memchr(b'%', rest).unwrap_or(rest.len()));
+        if any(literal, is_forbidden) {
+            return Err(PathError::ForbiddenCharacter);
         }
+        decoded.extend_from_slice(literal);
+        if escaped.is_empty() {
+            break;
+        }
+        match escape(escaped).ok_or(PathError::MalformedEscape)? {
+            b'/' | b'\\' => return Err(PathError::EncodedSeparator),
+            0..0x20 | 0x7f => return Err(PathError::ForbiddenCharacter),
+            value => decoded.push(value),
+        }
+        rest = &escaped[3..];
     }
     let decoded = String::from_utf8(decoded).map_err(|_| PathError::NotUtf8)?;
     if !decoded.is_ascii() && decoded.chars().any(char::is_control) {
         return Err(PathError::ForbiddenCharacter);
     }
     // What a shell put there for bytes that were not UTF-8.
-    if raw == Raw::Refused && path.contains('\u{fffd}') {
+    if is_refused && !path.is_ascii() && path.contains('\u{fffd}') {
         return Err(PathError::NotUtf8);
     }
     Ok(decoded)
@@ -241,41 +245,6 @@ pub(crate) fn escape(bytes: &[u8]) -> Option<u8> {
     let [b'%', high, low, ..] = bytes else { return None };
     let digit = |byte: u8| char::from(byte).to_digit(16);
     Some((digit(*high)? * 16 + digit(*low)?) as u8)
-}
-
-/// Whether a compact JWS stands in `path`: three parts between dots, the first of them a JOSE header.
-fn holds_token(path: &str) -> bool {
-    let dots = |text: &str| text.bytes().filter(|byte| *byte == b'.').count();
-    if dots(path) < 2 {
-        return false;
-    }
-    let is_inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    let runs = path.split(|c| !is_inside(c)).filter(|run| dots(run) >= 2);
-    let mut looks_left = MAX_TOKEN_LOOKS;
-    for run in runs {
-        // `{` is followed by white space or a quote: `ew` or `ey`.
-        let starts = run.match_indices('e').filter(|(at, _)| matches!(run.as_bytes().get(at + 1), Some(b'y' | b'w')));
-        for (at, _) in starts {
-            if looks_left == 0 {
-                return true;
-            }
-            looks_left -= 1;
-            let mut parts = run[at..].splitn(3, '.');
-            if let (Some(header), Some(_), Some(_)) = (parts.next(), parts.next(), parts.next())
-                && is_jose_header(header)
-            {
-                return true;
-            }
-        }
-    }
-    false
-}
-
-/// Whether `encoded` is a JSON object with `alg`, in base64url.
-fn is_jose_header(encoded: &str) -> bool {
-    let Ok(json) = URL_SAFE_NO_PAD.decode(encoded) else { return false };
-    let object: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(&json);
-    object.is_ok_and(|object| object.contains_key("alg"))
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::Shared;
 use super::transfer::{SLOT, Slot};
 use crate::access_log::{Entry, Timestamp};
 use crate::gate::forward::{AllowOrigin, Asked, StorageFailure};
-use crate::gate::{CredentialKind, Denial, Target, Trace};
+use crate::gate::{CredentialKind, Denial, ObjectPath, Target, Trace};
 use crate::metrics::Outcome;
 use crate::restrictions::Subject;
 
@@ -124,7 +124,7 @@ impl Exchange {
             reason: end.reason,
             observed: self.observed.map(Denial::reason),
             app: self.trace.app.as_deref(),
-            object: self.trace.object.as_deref(),
+            object: self.trace.object.as_ref().map(ObjectPath::as_str),
             uid: self.trace.uid.as_deref(),
             token: self.trace.token,
             credential: self.trace.credential.map(CredentialKind::label),
@@ -153,7 +153,7 @@ impl Drop for Exchange {
         self.shared.metrics.response_bytes.inc_by(end.bytes as u64);
         if let (Some(denial), Some(app)) = (self.observed, &self.trace.app) {
             self.shared.metrics.observed.with_label_values(&[app, denial.reason()]).inc();
-            let object = self.trace.object.as_deref().unwrap_or_default();
+            let object = self.trace.object.as_ref().map_or("", ObjectPath::as_str);
             self.shared.metrics.observations.note(app, denial.reason(), object, self.trace.token);
         }
         self.log(&started, end, now);

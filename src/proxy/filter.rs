@@ -118,7 +118,7 @@ impl MediaFilter {
                 Ok(CONTINUE)
             }
             Ok(Decision::HandOut(handout)) => {
-                let Handout { presigned, form, trace, observed } = *handout;
+                let Handout { presigned, form, trace, observed } = handout;
                 exchange.trace = trace;
                 exchange.observed = observed;
                 if presigned.expires_at.is_some() {
@@ -149,8 +149,8 @@ impl MediaFilter {
 
     /// A number for the object and the date that it is compared with.
     fn dated_object(&self, exchange: &Exchange) -> Option<(u64, SystemTime)> {
-        let (object, time) = (exchange.trace.object.as_deref()?, exchange.modified_before?);
-        Some((self.shared.restrictions.token_number(object), time))
+        let (object, time) = (exchange.trace.object.as_ref()?, exchange.modified_before?);
+        Some((self.shared.restrictions.object_number(object.as_str()), time))
     }
 
     /// Refuses a request without a token for an object that is too new for that; one that is only observed is noted so.

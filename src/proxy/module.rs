@@ -39,14 +39,14 @@ impl HttpModuleBuilder for GateModuleBuilder {
 /// A refused request ends with [`ErrorType::HTTPStatus`] and [`GateModule::denial`] says why. `OPTIONS` passes.
 pub struct GateModule {
     shared: Shared,
-    admission: Option<Box<Admission>>,
+    admission: Option<Admission>,
     denial: Option<Denial>,
 }
 
 impl GateModule {
     /// What was granted; its target is there for those who fetch it themselves.
     pub fn admission(&self) -> Option<&Admission> {
-        self.admission.as_deref()
+        self.admission.as_ref()
     }
 
     /// Why the request was refused, for your own `fail_to_proxy`.

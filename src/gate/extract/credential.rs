@@ -1,6 +1,6 @@
 //! What a request shows for itself, and whether it asks for a presigned URL.
 
-use http::header::{AUTHORIZATION, COOKIE, HeaderValue};
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use super::parted;
@@ -10,8 +10,11 @@ use crate::gate::object_key::escape;
 /// The name of the token's query parameter, header and cookie.
 const FAT: &str = "fat";
 
+/// The same as a header.
+static FAT_FIELD: HeaderName = HeaderName::from_static(FAT);
+
 /// The header of a service's API key.
-const API_KEY: &str = "apikey";
+static API_KEY_FIELD: HeaderName = HeaderName::from_static("apikey");
 
 /// The query parameter that asks for a presigned URL.
 const REDIRECT: &str = "redirect";
@@ -135,10 +138,10 @@ pub(in crate::gate) fn shown(request: &Parts) -> Result<Shown<'_>, Denial> {
             bearer(value.as_bytes()).map_or(Ok(()), |token| take(Credential::Fat(token)))?;
         } else if *name == COOKIE {
             cookies(value).try_for_each(|token| take(Credential::Fat(token)))?;
-        } else if name.as_str() == FAT {
+        } else if *name == FAT_FIELD {
             // A value that is not text is still a credential, and no good one: the empty token is malformed.
             take(Credential::Fat(value.to_str().unwrap_or_default().trim()))?;
-        } else if name.as_str() == API_KEY {
+        } else if *name == API_KEY_FIELD {
             take(Credential::ApiKey(value.to_str().unwrap_or_default()))?;
         }
     }

@@ -133,7 +133,7 @@ impl Presigner {
         &self,
         origin: &str,
         storage: &S3Storage,
-        grant: Grant,
+        grant: Grant<'_>,
         holder: Holder<'_>,
         now: Duration,
     ) -> Presigned {
@@ -145,7 +145,7 @@ impl Presigner {
             PresignedTarget::Gate(key) => {
                 // A URL from before a flush says an earlier time than the flush, and one from after it does not.
                 let issued = begin.max(holder.flushed.unwrap_or(0));
-                sign(key, origin, &grant.into_parts().0, holder, issued, expires)
+                sign(key, origin, grant.into_parts().0, holder, issued, expires)
             }
             PresignedTarget::Storage => storage.hand_out(grant, *ttl, Duration::from_secs(begin)),
         };

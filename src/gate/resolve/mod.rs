@@ -13,7 +13,7 @@ use super::authorize::Grant;
 use super::extract::MediaMethod;
 use super::object_key::ObjectPath;
 use crate::restrictions::Subject;
-use sigv4::Signer;
+use sigv4::{Signed, Signer};
 
 /// A server that objects are fetched from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -168,11 +168,12 @@ impl S3Storage {
                 format!("/{prefix}")
             }
         };
+        let host = endpoint.host_header();
         S3Storage {
-            site: Arc::new(Site { host: endpoint.host_header(), endpoint: Arc::new(endpoint) }),
             base: sigv4::encoded(&base),
             app_folder,
-            signer: Signer::new(&region, credentials, presign_ttl),
+            signer: Signer::new(&host, &region, credentials, presign_ttl),
+            site: Arc::new(Site { host, endpoint: Arc::new(endpoint) }),
         }
     }
 
@@ -182,24 +183,24 @@ impl S3Storage {
     }
 
     /// Turns leave into a URL. `now` is since the UNIX epoch.
-    pub(super) fn resolve(&self, grant: Grant, method: MediaMethod, now: Duration) -> (Target, Option<Subject>) {
+    pub(super) fn resolve(&self, grant: Grant<'_>, method: MediaMethod, now: Duration) -> (Target, Option<Subject>) {
         let (object, subject) = grant.into_parts();
-        let key = self.key_of(&object);
+        let key = self.key_of(object);
         let method = match method {
             MediaMethod::Head => "HEAD",
             MediaMethod::Get | MediaMethod::Options => "GET",
         };
-        let path_and_query = self.signer.presign(method, &self.site.host, &self.base, key, now);
-        (Target { site: Arc::clone(&self.site), path_and_query, object }, subject)
+        let signed = self.signer.presign(method, &self.base, key, now);
+        (Target { site: Arc::clone(&self.site), signed }, subject)
     }
 
     /// Turns leave into a URL for the client itself: good for `GET` until `ttl` after `signed_at`, and nobody can call
     /// it back. Both in whole seconds, `signed_at` since the UNIX epoch.
-    pub(super) fn hand_out(&self, grant: Grant, ttl: Duration, signed_at: Duration) -> String {
+    pub(super) fn hand_out(&self, grant: Grant<'_>, ttl: Duration, signed_at: Duration) -> String {
         let (object, _) = grant.into_parts();
-        let key = self.key_of(&object);
-        let path_and_query = self.signer.presign_for(ttl, "GET", &self.site.host, &self.base, key, signed_at);
-        format!("{}{path_and_query}", self.site.endpoint)
+        let key = self.key_of(object);
+        let signed = self.signer.presign_for(ttl, "GET", &self.base, key, signed_at);
+        format!("{}{}", self.site.endpoint, signed.path_and_query())
     }
 
     /// The key below the storage's prefix.
@@ -214,13 +215,12 @@ impl S3Storage {
 /// Where to fetch a granted object. Holds a presigned URL, so its `Debug` does not show it.
 pub struct Target {
     site: Arc<Site>,
-    path_and_query: String,
-    object: ObjectPath,
+    signed: Signed,
 }
 
 impl fmt::Debug for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Target").field("host", &self.site.host).field("object", &self.object).finish_non_exhaustive()
+        f.debug_struct("Target").field("host", &self.site.host).finish_non_exhaustive()
     }
 }
 
@@ -237,12 +237,7 @@ impl Target {
 
     /// Path and query of the presigned URL: a secret for as long as it is good.
     pub fn path_and_query(&self) -> &str {
-        &self.path_and_query
-    }
-
-    /// What the client asked for.
-    pub fn object(&self) -> &ObjectPath {
-        &self.object
+        self.signed.path_and_query()
     }
 }
 
@@ -290,7 +285,8 @@ mod tests {
                 credentials: Credentials { access_key_id: "id".into(), secret_access_key: Secret::new("s") },
                 presign_ttl: Duration::from_secs(60),
             });
-            let grant = super::super::authorize::without_token(ObjectPath::parse("/demo/a%20b/c+d").unwrap());
+            let object = ObjectPath::parse("/demo/a%20b/c+d").unwrap();
+            let grant = super::super::authorize::without_token(&object);
             let (target, _) = storage.resolve(grant, MediaMethod::Get, Duration::from_secs(1_000_000));
             assert_eq!(target.host(), host);
             assert_eq!(target.path_and_query().split('?').next(), Some(path));

@@ -191,7 +191,7 @@ fn an_admission_names_the_user_and_the_object() {
     assert_eq!(admission.observed, None);
     assert_eq!(admission.trace.app.as_deref(), Some("demo"));
     assert_eq!(admission.trace.uid.as_deref(), Some("alice"));
-    assert_eq!(admission.trace.object.as_deref(), Some("demo/media/a.jpg"));
+    assert_eq!(admission.trace.object.as_ref().map(ObjectPath::as_str), Some("demo/media/a.jpg"));
     assert_eq!(admission.trace.token, Some(world.restrictions.token_number(&token)));
     assert_eq!(admission.target.host(), "127.0.0.1:9000");
 }

@@ -77,7 +77,7 @@ impl World {
     }
 
     /// What the gate says to `request`.
-    fn ask(&self, request: &Parts) -> Result<Box<Admission>, Denial> {
+    fn ask(&self, request: &Parts) -> Result<Admission, Denial> {
         match self.gate.admit(request, &self.restrictions, self.now) {
             Ok(Decision::Forward(admission)) => Ok(admission),
             Ok(other) => panic!("{other:?} was not asked for"),

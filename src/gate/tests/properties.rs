@@ -122,7 +122,7 @@ proptest! {
                 Ok(Decision::Options) => prop_assert_eq!(method, "OPTIONS"),
                 Ok(Decision::HandOut(handout)) => prop_assert_eq!(handout.presigned.expires_at, None),
                 Ok(Decision::Forward(admission)) => {
-                    let object = admission.target.object();
+                    let object = admission.trace.object.as_ref().expect("a path");
                     let needs_none = object.app() == "open" || object.key().starts_with("legacy/") || admission.observed.is_some();
                     prop_assert!(needs_none && admission.subject.is_none(), "{} {:?}", target, headers);
                 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 
 use super::VerifyError;
-use super::json::{Names, Text, Texts, Unread};
+use super::json::{self, Names, Text, Texts, Unread};
+use super::plain;
 use crate::gate::object_key::PathScope;
 use crate::gate::target::any;
 
@@ -15,7 +16,7 @@ use crate::gate::target::any;
 pub(super) const MAX_TIME: Duration = Duration::from_secs(253_402_300_799);
 
 /// Longest `sid`, `jti` and `app`, in bytes.
-const MAX_ID_BYTES: usize = 255;
+pub(super) const MAX_ID_BYTES: usize = 255;
 
 /// Longest user id, in characters.
 const MAX_UID_BYTES: usize = 255;
@@ -72,25 +73,10 @@ pub struct Claims<'a> {
 }
 
 impl<'a> Claims<'a> {
-    /// Returns the claims with nothing borrowed, to be remembered.
-    pub(super) fn into_owned(self) -> Claims<'static> {
-        fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
-            Cow::Owned(text.into_owned())
-        }
-        Claims {
-            sub: owned(self.sub),
-            uid: self.uid.map(owned),
-            sid: self.sid.map(owned),
-            jti: self.jti.map(owned),
-            app: self.app.map(owned),
-            iss: self.iss.map(owned),
-            aud: self.aud.map(|aud| aud.into_iter().map(owned).collect()),
-            exp: self.exp,
-            nbf: self.nbf,
-            iat: self.iat,
-            minted: self.minted,
-            paths: self.paths,
-        }
+    /// Reads a payload whose signature holds; `None` unless it is strict JSON and every claim has its type.
+    #[inline]
+    pub(super) fn read(payload: &'a [u8]) -> Option<Claims<'a>> {
+        plain::read(payload).or_else(|| json::read(payload))
     }
 
     /// Folds the user id as the app compares it.
@@ -153,15 +139,6 @@ impl<'a> Claims<'a> {
     pub fn issued_at(&self) -> Option<u64> {
         let times = [self.iat.or(self.nbf), self.minted];
         times.into_iter().flatten().min().map(|at| at.as_secs())
-    }
-
-    /// Bytes that remembering this takes, roughly.
-    pub(super) fn weight(&self) -> usize {
-        let texts = [Some(&self.sub), self.uid.as_ref(), self.sid.as_ref(), self.jti.as_ref(), self.app.as_ref()];
-        let texts: usize = texts.into_iter().flatten().map(|text| text.len()).sum();
-        let aud: usize = self.aud.iter().flatten().map(|aud| aud.len() + size_of::<Cow<'_, str>>()).sum();
-        let paths = self.paths.as_ref().map_or(0, |paths| paths.len() * (size_of::<PathScope>() + 64));
-        size_of::<Self>() + texts + aud + paths + self.iss.as_ref().map_or(0, |iss| iss.len())
     }
 }
 

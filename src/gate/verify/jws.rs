@@ -11,6 +11,7 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use super::VerifyError;
 use super::json::{self, Names, Text, Unread};
 use super::keys::{Profile, VerifyingKey};
+use super::scratch::Scratch;
 
 /// Longest token, in bytes.
 pub const MAX_TOKEN_BYTES: usize = 8192;
@@ -26,7 +27,9 @@ pub(super) struct Jws<'a> {
     /// As it is encoded.
     pub(super) header: &'a str,
     signing_input: &'a str,
-    payload: &'a str,
+    /// As it is encoded, and whatever it says: to be decoded for claims once the signature held, to find the key of a
+    /// token that names it there, and for people who look at one.
+    pub(super) payload: &'a str,
     signature: &'a str,
 }
 
@@ -52,34 +55,22 @@ impl<'a> Jws<'a> {
     }
 
     /// Reads the header, decoded into `scratch`.
-    pub(super) fn header<'b>(&self, scratch: &'b mut Vec<u8>) -> Result<Header<'b>, VerifyError> {
-        decode(self.header, scratch)?;
-        let header: Header<'b> = json::read(scratch).ok_or(VerifyError::Malformed)?;
+    pub(super) fn header<'b>(&self, scratch: &'b mut Scratch) -> Result<Header<'b>, VerifyError> {
+        let header: Header<'b> = json::read(scratch.decode(self.header)?).ok_or(VerifyError::Malformed)?;
         header.check()?;
         Ok(header)
     }
 
-    /// Decodes the payload into `scratch`, once `key`, which is the header's, has verified the signature.
-    pub(super) fn verified_by(&self, key: &VerifyingKey, scratch: &mut Vec<u8>) -> Result<(), VerifyError> {
+    /// Checks the signature with `key`, which is the header's.
+    pub(super) fn verified_by(&self, key: &VerifyingKey) -> Result<(), VerifyError> {
         let mut signature = [0; MAX_SIGNATURE_BYTES];
         let len = URL_SAFE_NO_PAD.decode_slice(self.signature, &mut signature).map_err(|_| VerifyError::Malformed)?;
-        if !key.verifies(self.signing_input.as_bytes(), &signature[..len]) {
-            return Err(VerifyError::BadSignature);
+        if key.verifies(self.signing_input.as_bytes(), &signature[..len]) {
+            Ok(())
+        } else {
+            Err(VerifyError::BadSignature)
         }
-        decode(self.payload, scratch)
     }
-
-    /// Decodes the payload into `scratch` without any check: to find the key of a token that names it there, and for
-    /// people who look at one; never to admit anybody.
-    pub(super) fn unverified_payload(&self, scratch: &mut Vec<u8>) -> Result<(), VerifyError> {
-        decode(self.payload, scratch)
-    }
-}
-
-/// Decodes strict base64url: no padding, no stray bits (RFC 4648 §3.5, RFC 7515 §2).
-fn decode(encoded: &str, into: &mut Vec<u8>) -> Result<(), VerifyError> {
-    into.clear();
-    URL_SAFE_NO_PAD.decode_vec(encoded, into).map_err(|_| VerifyError::Malformed)
 }
 
 /// The JOSE header (RFC 7515 §4).

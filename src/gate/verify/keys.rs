@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rsa::PublicEncryptingKey;
@@ -12,6 +13,7 @@ use rustls_pki_types::pem::PemObject;
 use sha2::{Sha256, Sha384, Sha512};
 
 use super::algorithm::Algorithm;
+use crate::gate::sha256::MacKey;
 use crate::secret::Secret;
 
 /// Why a key cannot be used. Never shows any of it.
@@ -52,7 +54,7 @@ pub enum KeyError {
 
 #[derive(Clone)]
 enum Material {
-    Hs256(Box<Hmac<Sha256>>),
+    Hs256(Box<MacKey>),
     Hs384(Box<Hmac<Sha384>>),
     Hs512(Box<Hmac<Sha512>>),
     Public(ParsedPublicKey),
@@ -124,8 +126,8 @@ impl VerifyingKey {
         let any_length = "HMAC takes a key of any length";
         let (material, identity) = match alg {
             Algorithm::HS256 => {
-                let mac = Hmac::new_from_slice(secret).expect(any_length);
-                (Material::Hs256(Box::new(mac.clone())), identity(mac))
+                let mac = Hmac::<Sha256>::new_from_slice(secret).expect(any_length);
+                (Material::Hs256(Box::new(MacKey::new(secret))), identity(mac))
             }
             Algorithm::HS384 => {
                 let mac = Hmac::new_from_slice(secret).expect(any_length);
@@ -247,7 +249,7 @@ impl VerifyingKey {
     /// Returns whether `signature` is the key's over `message`. MACs are compared in constant time.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.material {
-            Material::Hs256(mac) => Hmac::clone(mac).chain_update(message).verify_slice(signature).is_ok(),
+            Material::Hs256(key) => verify_slices_are_equal(&key.tag(message), signature).is_ok(),
             Material::Hs384(mac) => Hmac::clone(mac).chain_update(message).verify_slice(signature).is_ok(),
             Material::Hs512(mac) => Hmac::clone(mac).chain_update(message).verify_slice(signature).is_ok(),
             Material::Public(key) => key.verify_sig(message, signature).is_ok(),

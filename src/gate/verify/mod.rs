@@ -7,11 +7,13 @@ mod json;
 mod jwks;
 mod jws;
 mod keys;
+mod plain;
+mod scratch;
 mod spki;
 mod twilio;
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use quick_cache::sync::Cache;
@@ -22,10 +24,11 @@ pub use jwks::{JwkProblem, JwkSet, JwkSetError, MAX_JWKS_BYTES, SkippedJwk};
 pub use jws::MAX_TOKEN_BYTES;
 use jws::{Header, Jws};
 pub use keys::{KeyError, Profile, VerifyingKey};
+pub(crate) use scratch::Scratch;
 pub use twilio::MAX_TWILIO_TTL;
 
 /// Bytes that the verified tokens of one app may take, by default.
-const CACHE_BYTES: u64 = 32 << 20;
+const CACHE_BYTES: u64 = 96 << 20;
 
 /// Why a token is not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -105,13 +108,16 @@ impl VerifyError {
     }
 }
 
+/// Bytes that remembering a token takes beside its own: its place in the tables, and what the allocator rounds up to.
+const ENTRY_BYTES: usize = 64;
+
 /// Weighs an entry by the bytes that it takes.
 #[derive(Clone)]
 struct ByBytes;
 
-impl quick_cache::Weighter<Box<str>, Arc<Claims<'static>>> for ByBytes {
-    fn weight(&self, compact: &Box<str>, claims: &Arc<Claims<'static>>) -> u64 {
-        (compact.len() + claims.weight()) as u64
+impl quick_cache::Weighter<Box<str>, ()> for ByBytes {
+    fn weight(&self, compact: &Box<str>, (): &()) -> u64 {
+        (compact.len() + ENTRY_BYTES) as u64
     }
 }
 
@@ -132,11 +138,9 @@ pub(crate) struct Verifier {
     kids: Kids,
     time: TimeRules,
     uid_case: UidCase,
-    /// Claims of tokens whose signature held, for algorithms where checking it costs more than a look-up.
-    /// Never a decision: time and restrictions are checked again on every request.
-    verified: Cache<Box<str>, Arc<Claims<'static>>, ByBytes>,
-    /// Whether any key has such an algorithm: without one, looking up costs a hash of every token for nothing.
-    remembers: bool,
+    /// Tokens whose signature held, as they came, for algorithms where checking it costs more than a look-up. Never a
+    /// decision: what a token says is read and checked again on every request, and its key is the same each time.
+    verified: Cache<Box<str>, (), ByBytes>,
     hits: AtomicU64,
     misses: AtomicU64,
 }
@@ -166,38 +170,14 @@ enum Kids {
     Required,
 }
 
-/// Claims that were just verified, or were before.
-#[allow(clippy::large_enum_variant, reason = "it lives on the stack of one decision")]
-pub(crate) enum Verified<'a> {
-    Now(Claims<'a>),
-    Before(Arc<Claims<'static>>),
-}
-
-impl<'a> Verified<'a> {
-    pub(crate) fn claims(&self) -> &Claims<'a> {
-        match self {
-            Verified::Now(claims) => claims,
-            Verified::Before(claims) => claims,
-        }
-    }
-}
-
-/// Buffers that a token is decoded into, so that its claims can be borrowed from them.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    header: Vec<u8>,
-    payload: Vec<u8>,
-}
-
 impl Verifier {
     pub(crate) fn new(keys: Vec<(VerifyingKey, Exclusive)>, time: TimeRules, uid_case: UidCase) -> Verifier {
         // The cache is sized by bytes; the estimate of entries only shapes its tables.
         let verified = Cache::with_weighter(1024, CACHE_BYTES, ByBytes);
-        let remembers = keys.iter().any(|(key, _)| !key.alg().is_hmac());
         let known = |(key, exclusive)| Known { key, exclusive, header: OnceLock::new() };
         let keys = keys.into_iter().map(known).collect();
         let (hits, misses) = Default::default();
-        Verifier { keys, kids: Kids::Optional, time, uid_case, verified, remembers, hits, misses }
+        Verifier { keys, kids: Kids::Optional, time, uid_case, verified, hits, misses }
     }
 
     /// The same for an app whose keys come and go.
@@ -210,32 +190,33 @@ impl Verifier {
     /// # Errors
     ///
     /// The first check that fails.
+    #[inline]
     pub(crate) fn verify<'a>(
         &self,
         compact: &str,
         scratch: &'a mut Scratch,
         now: Duration,
-    ) -> Result<Verified<'a>, VerifyError> {
-        if self.remembers
-            && let Some(claims) = self.verified.get(compact)
-        {
-            self.hits.fetch_add(1, Ordering::Relaxed);
-            claims.check_time(now, self.time)?;
-            return Ok(Verified::Before(claims));
-        }
-        let Scratch { header, payload } = scratch;
+    ) -> Result<Claims<'a>, VerifyError> {
         let jws = Jws::split(compact)?;
         let seen = |known: &&Known| known.header.get().is_some_and(|seen| **seen == *jws.header);
         let known = match self.keys.iter().find(seen) {
             Some(known) => known,
-            None => self.named_by(&jws, header, payload)?,
+            None => self.named_by(&jws)?,
         };
         let Known { key, exclusive, .. } = known;
-        jws.verified_by(key, payload)?;
-        let (mut claims, time): (Claims<'a>, _) = match key.profile() {
+        // A MAC costs as much as a look-up that misses the processor's caches: nothing to gain.
+        let is_remembered = !key.alg().is_hmac();
+        let is_seen = is_remembered && self.verified.get(compact).is_some();
+        if is_seen {
+            self.hits.fetch_add(1, Ordering::Relaxed);
+        } else {
+            jws.verified_by(key)?;
+        }
+        let payload = scratch.decode(jws.payload)?;
+        let (mut claims, time) = match key.profile() {
             Profile::Fat => {
                 known.header.get_or_init(|| jws.header.into());
-                (json::read(payload).ok_or(VerifyError::Malformed)?, self.time)
+                (Claims::read(payload).ok_or(VerifyError::Malformed)?, self.time)
             }
             // Its header is that of every key's tokens, and so tells nothing about the key.
             Profile::Twilio => {
@@ -249,21 +230,19 @@ impl Verifier {
             return Err(VerifyError::AppMissing);
         }
         claims.check_time(now, time)?;
-        // A MAC costs as much as a look-up that misses the processor's caches: nothing to gain.
-        if key.alg().is_hmac() {
-            return Ok(Verified::Now(claims));
+        if is_remembered && !is_seen {
+            self.misses.fetch_add(1, Ordering::Relaxed);
+            self.verified.insert(compact.into(), ());
         }
-        self.misses.fetch_add(1, Ordering::Relaxed);
-        let claims = Arc::new(claims.into_owned());
-        self.verified.insert(compact.into(), Arc::clone(&claims));
-        Ok(Verified::Before(claims))
+        Ok(claims)
     }
 
     /// The one key that can have signed `jws`, by an exact look-up: of `kid` (RFC 7515 §4.1.4), or of `iss` where the
     /// header says that it is a Twilio token. A FAT without `kid` is for the only key, if there is only one. The
     /// algorithm is the key's own.
-    fn named_by(&self, jws: &Jws<'_>, header: &mut Vec<u8>, payload: &mut Vec<u8>) -> Result<&Known, VerifyError> {
-        let header: Header<'_> = jws.header(header)?;
+    fn named_by(&self, jws: &Jws<'_>) -> Result<&Known, VerifyError> {
+        let mut scratch = Scratch::default();
+        let header: Header<'_> = jws.header(&mut scratch)?;
         let is_twilio = |known: &Known| known.key.profile() == Profile::Twilio;
         let known = match (header.profile, header.kid.as_deref()) {
             (Profile::Fat, Some(kid)) => self.keys.iter().find(|known| !is_twilio(known) && known.key.kid() == kid),
@@ -273,8 +252,8 @@ impl Verifier {
             },
             (Profile::Twilio, _) if !self.keys.iter().any(is_twilio) => None,
             (Profile::Twilio, _) => {
-                jws.unverified_payload(payload)?;
-                let sid = twilio::unverified_issuer(payload)?;
+                let mut payload = Scratch::default();
+                let sid = twilio::unverified_issuer(payload.decode(jws.payload)?)?;
                 self.keys.iter().find(|known| is_twilio(known) && known.key.kid() == sid)
             }
         };
@@ -306,11 +285,10 @@ impl Verifier {
 ///
 /// When it is not a strict compact JWS.
 pub fn unverified_payload(compact: &str) -> Result<String, VerifyError> {
-    let (mut header, mut payload) = (Vec::new(), Vec::new());
+    let mut scratch = Scratch::default();
     let jws = Jws::split(compact)?;
-    jws.header(&mut header)?;
-    jws.unverified_payload(&mut payload)?;
-    String::from_utf8(payload).map_err(|_| VerifyError::Malformed)
+    jws.header(&mut scratch)?;
+    String::from_utf8(scratch.decode(jws.payload)?.to_vec()).map_err(|_| VerifyError::Malformed)
 }
 
 #[cfg(test)]

@@ -34,5 +34,5 @@ fn verdict(verifier: &Verifier, compact: &str) -> Result<String, VerifyError> {
 
 fn verdict_at(verifier: &Verifier, compact: &str, now: Duration) -> Result<String, VerifyError> {
     let mut scratch = Scratch::default();
-    verifier.verify(compact, &mut scratch, now).map(|verified| verified.claims().uid().to_owned())
+    verifier.verify(compact, &mut scratch, now).map(|claims| claims.uid().to_owned())
 }

@@ -147,7 +147,7 @@ fn the_earliest_time_is_when_it_was_issued() {
         let compact = fixture::compact(Algorithm::HS256, HEADER, payload);
         let mut scratch = Scratch::default();
         let found = verifier.verify(&compact, &mut scratch, Duration::from_secs(NOW));
-        found.map(|verified| now - verified.claims().issued_at().map_or(0, |at| at as i64))
+        found.map(|claims| now - claims.issued_at().map_or(0, |at| at as i64))
     };
     let minted = |ago: i64| format!(r#""jti":"{SID}-{}","#, now - ago);
     assert_eq!(issued(&minted(7), ""), Ok(7));
