@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::Duration;
