@@ -55,7 +55,11 @@ impl CopyAnswer {
 impl CopyHead {
     /// Takes over what the storage's answer says of an object of `len` bytes.
     pub(super) fn new(storage: &HeaderMap, len: u64) -> CopyHead {
-        let fields = forward::response_fields(storage);
+        let mut fields = forward::response_fields(storage);
+        for value in fields.values_mut() {
+            // In memory of its own: what came from a connection keeps all that was read with it.
+            *value = HeaderValue::from_bytes(value.as_bytes()).expect("it was one before");
+        }
         let modified = fields.get(header::LAST_MODIFIED).and_then(|value| date(value.to_str().ok()?));
         CopyHead { fields, len, modified }
     }
