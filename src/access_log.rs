@@ -55,6 +55,8 @@ pub struct Entry<'a> {
     pub took: Duration,
     /// From the decision to the storage's header: `upstream_ms`, in milliseconds.
     pub upstream_took: Option<Duration>,
+    /// What copies had to do with it: `hit`, `miss`, `revalidated`, `pass`.
+    pub cache: Option<&'static str>,
 }
 
 impl Entry<'_> {
@@ -95,6 +97,7 @@ impl Entry<'_> {
             name(line, "upstream_ms");
             millis(line, took);
         }
+        label(line, "cache", self.cache);
         line.push(b'}');
     }
 }

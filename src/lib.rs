@@ -7,7 +7,7 @@
 //!
 //! | feature | brings |
 //! | --- | --- |
-//! | none | [`gate`], [`restrictions`]: the decision, without I/O, clock or runtime |
+//! | none | [`gate`], [`restrictions`], [`caching`]: the decision and the rules of copies, without I/O, clock or runtime |
 //! | `proxy` | [`proxy`], [`feed`], [`metrics`], [`access_log`]: the Pingora filter |
 //! | `client` | [`client`]: for programs that open files through a gate; needs no Pingora |
 //! | `server` (default) | [`config`], [`store`], [`jwks`], [`control`], [`serve`], [`dev`], [`cli`]: the `mediagate` binary |
@@ -71,6 +71,7 @@ pub mod serve;
 #[cfg(feature = "proxy")]
 pub mod proxy;
 
+pub mod caching;
 pub mod gate;
 pub mod restrictions;
 pub mod secret;

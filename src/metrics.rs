@@ -42,6 +42,58 @@ impl Outcome {
     }
 }
 
+/// The metrics of copies of objects.
+#[derive(Debug, Clone)]
+pub struct CacheMetrics {
+    /// `mediagate_cache_hits_total`: answered from a copy.
+    pub hits: IntCounter,
+    /// `mediagate_cache_misses_total`: a copy was fetched first.
+    pub misses: IntCounter,
+    /// `mediagate_cache_revalidations_total`: a copy was asked about first.
+    pub revalidations: IntCounter,
+    /// `mediagate_cache_passes_total`: answered by the storage.
+    pub passes: IntCounter,
+    /// `mediagate_cache_evictions_total`: copies that had to make room.
+    pub evictions: IntCounter,
+    /// `mediagate_cache_bytes`.
+    pub bytes: IntGauge,
+    /// `mediagate_cache_objects`.
+    pub objects: IntGauge,
+}
+
+impl CacheMetrics {
+    fn new(counter: impl Fn(&str, &str) -> IntCounter, gauge: impl Fn(&str, &str) -> IntGauge) -> CacheMetrics {
+        CacheMetrics {
+            hits: counter("mediagate_cache_hits_total", "Requests answered from a copy of the object."),
+            misses: counter(
+                "mediagate_cache_misses_total",
+                "Requests that a copy was fetched for, or that waited for it.",
+            ),
+            revalidations: counter(
+                "mediagate_cache_revalidations_total",
+                "Requests answered from a copy that the storage was asked about first.",
+            ),
+            passes: counter("mediagate_cache_passes_total", "Requests for what is not kept: the storage answered."),
+            evictions: counter("mediagate_cache_evictions_total", "Copies that made room for others."),
+            bytes: gauge(
+                "mediagate_cache_bytes",
+                "Bytes of copies in memory: kept, being filled, and still being sent.",
+            ),
+            objects: gauge("mediagate_cache_objects", "Objects that a copy is kept of, or known not to be kept."),
+        }
+    }
+
+    /// Counts a request by what the log says of it.
+    pub fn count(&self, used: &str) {
+        match used {
+            "hit" => self.hits.inc(),
+            "miss" => self.misses.inc(),
+            "revalidated" => self.revalidations.inc(),
+            _ => self.passes.inc(),
+        }
+    }
+}
+
 /// The metrics of one gate.
 #[derive(Debug)]
 pub struct Metrics {
@@ -72,6 +124,8 @@ pub struct Metrics {
     pub jwks_keys: IntGaugeVec,
     /// `mediagate_jwks_age_seconds{app}`.
     pub jwks_age: GaugeVec,
+    /// `mediagate_cache_*`: copies of objects.
+    pub cache: CacheMetrics,
     /// `mediagate_log_lines_dropped_total`: access log lines that nobody took in time.
     pub log_lines_dropped: IntCounter,
     restrictions: IntGaugeVec,
@@ -170,6 +224,7 @@ impl Metrics {
                 &["app", "state"],
             ),
             jwks_age,
+            cache: CacheMetrics::new(counter, gauge),
             log_lines_dropped: counter(
                 "mediagate_log_lines_dropped_total",
                 "Access log lines dropped because standard error took them too slowly.",

@@ -79,6 +79,8 @@ pub struct RestrictionSet {
     tables: ArcSwap<Tables>,
     order: Mutex<Order>,
     generation: AtomicU64,
+    /// The generation of the latest purge, or state with a purge in it.
+    purged: AtomicU64,
     applied: AtomicU64,
     /// Milliseconds after `epoch` at which the feed was last heard, plus one; 0: never.
     heard: AtomicU64,
@@ -111,6 +113,7 @@ impl RestrictionSet {
                 source: String::new(),
             }),
             generation: AtomicU64::new(0),
+            purged: AtomicU64::new(0),
             applied: AtomicU64::new(0),
             heard: AtomicU64::new(0),
         }
@@ -225,6 +228,22 @@ impl RestrictionSet {
         tables.has_settings(ScopeKind::Prefix) && key.match_indices('/').any(|(at, _)| is_set(&key[..=at]))
     }
 
+    /// Whether a copy of the object `key` of `app`, whose fetch began at `generation`, was purged since.
+    pub fn is_purged(&self, app: &str, key: &str, generation: u64) -> bool {
+        if generation >= self.purged() {
+            return false;
+        }
+        let tables = self.tables.load();
+        let is_of = |kind, name| tables.is_purged(kind, || self.hash(kind, app, name), generation);
+        let folders = key.match_indices('/').map(|(at, _)| &key[..=at]);
+        is_of(ScopeKind::App, "") || folders.chain([key]).any(|prefix| is_of(ScopeKind::Prefix, prefix))
+    }
+
+    /// The generation of the latest purge: what was fetched then or later is not purged.
+    pub fn purged(&self) -> u64 {
+        self.purged.load(Ordering::SeqCst)
+    }
+
     /// Returns the latest flush of `subject`: what was issued before that UNIX second is dead.
     ///
     /// Who issues something by it checks the subject afterwards: a flush in between is seen there.
@@ -241,7 +260,7 @@ impl RestrictionSet {
             Event::Snapshot { seq, entries } => {
                 let tables = Tables::with_capacity(entries.len().min(MAX_EXPECTED));
                 for (scope, effect) in &entries {
-                    tables.set(scope.kind(), self.id(scope), *effect, true);
+                    tables.set(scope.kind(), self.id(scope), *effect, true, 0);
                 }
                 self.replace(&mut order, tables, seq)
             }
@@ -256,7 +275,7 @@ impl RestrictionSet {
                 drop(entries);
                 // By itself: a processor looks far enough ahead then to wait for the memory of several at once.
                 for (kind, id, effect, in_force) in keyed {
-                    tables.set(kind, id, effect, in_force);
+                    tables.set(kind, id, effect, in_force, 0);
                 }
                 // Not heard from: half a state says nothing about how things stand.
                 return Applied::Yes;
@@ -288,7 +307,13 @@ impl RestrictionSet {
     }
 
     fn replace(&self, order: &mut Order, tables: Tables, seq: u64) -> Applied {
+        let generation = self.generation() + 1;
+        tables.loaded(generation);
+        let has_purges = tables.has_purges();
         self.tables.store(Arc::new(tables));
+        if has_purges {
+            self.purged.store(generation, Ordering::SeqCst);
+        }
         order.settled = Some(seq);
         order.unsettled.clear();
         order.arriving = None;
@@ -328,7 +353,11 @@ impl RestrictionSet {
             order.unsettled.insert(slot, change.seq);
         }
         if !superseded {
-            self.tables.load().set(change.scope.kind(), id, change.effect, change.in_force);
+            let generation = self.generation() + 1;
+            self.tables.load().set(change.scope.kind(), id, change.effect, change.in_force, generation);
+            if change.in_force && change.effect.kind() == EffectKind::Purged {
+                self.purged.store(generation, Ordering::SeqCst);
+            }
             self.generation.fetch_add(1, Ordering::SeqCst);
         }
         if in_order {

@@ -80,12 +80,14 @@ impl Gateway {
             );
         }
         let restrictions = Arc::new(RestrictionSet::new(random_key()?, Instant::now()));
+        let metrics = Arc::new(metrics::Metrics::new());
         let shared = Shared {
             gate: Arc::new(ArcSwap::from_pointee(config.gate)),
             restrictions,
             origins: Arc::new(proxy::Origins::default()),
             unknown_kids: Arc::default(),
-            metrics: Arc::new(metrics::Metrics::new()),
+            cache: config.cache.map(|options| Arc::new(proxy::ObjectCache::new(options, metrics.cache.clone()))),
+            metrics,
             access_log: config.media.is_some().then(|| Arc::new(AccessLog::stderr())),
         };
         // Where nothing is served, no token is verified.

@@ -66,7 +66,7 @@ pub(crate) fn run_if_child() -> bool {
         "origin" => origin::run(),
         "bare" => bare::run(upstream()),
         "service" => bare::run_service(upstream()),
-        "gate" => gate::run(upstream(), args[4] == "log"),
+        role @ ("gate" | "cached") => gate::run(upstream(), args[4] == "log", role == "cached"),
         role => panic!("no such role: {role}"),
     }
     true

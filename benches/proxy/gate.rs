@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mediagate::access_log::AccessLog;
+use mediagate::caching::CachePolicy;
 use mediagate::gate::{
     Addressing, Algorithm, AppFolder, AppOptions, Credentials, Endpoint, Gate, GateOptions, S3Options, S3Storage,
     TimeRules, VerifyingKey,
 };
-use mediagate::proxy::{MediaServer, Shared};
+use mediagate::proxy::{CacheOptions, MediaServer, ObjectCache, Shared};
 use mediagate::restrictions::{Effect, Event, RestrictionSet, Scope};
 use mediagate::secret::Secret;
 use tokio::net::TcpListener;
@@ -30,8 +31,8 @@ pub(crate) fn restricted_uid(n: usize) -> String {
     format!("gone-{:08}", n % RESTRICTED)
 }
 
-/// Serves until the process ends; with `log`, an access log goes to standard error.
-pub(crate) fn run(upstream: SocketAddr, log: bool) {
+/// Serves until the process ends; with `log`, an access log goes to standard error, with `cached`, objects are kept.
+pub(crate) fn run(upstream: SocketAddr, log: bool, cached: bool) {
     runtime().block_on(async {
         let restrictions = Arc::new(RestrictionSet::new([1, 2], Instant::now()));
         let gone = |n| (Scope::User { app: APP.into(), uid: restricted_uid(n) }, Effect::Deactivated);
@@ -46,6 +47,9 @@ pub(crate) fn run(upstream: SocketAddr, log: bool) {
             }
         });
         let mut shared = Shared::new(gate(upstream), restrictions);
+        let policy = CachePolicy { ttl: Duration::from_secs(3600), max_object_bytes: 8 << 20 };
+        let options = CacheOptions { policy, memory_bytes: 256 << 20 };
+        shared.cache = cached.then(|| Arc::new(ObjectCache::new(options, shared.metrics.cache.clone())));
         shared.access_log = log.then(|| Arc::new(AccessLog::stderr()));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         println!("{}", listener.local_addr().expect("an address"));

@@ -34,6 +34,13 @@ impl Requests {
         Requests { texts: texts.collect(), status: b"200" }
     }
 
+    /// The same, for no more than `objects` different objects.
+    pub(crate) fn of_few(count: usize, objects: usize, size: &str) -> Requests {
+        let seconds = now();
+        let texts = (0..count).map(|n| request(n % objects, size, &token(&active_uid(n), seconds)));
+        Requests { texts: texts.collect(), status: b"200" }
+    }
+
     /// Requests with tokens whose signature does not hold.
     pub(crate) fn forged(count: usize) -> Requests {
         let seconds = now();

@@ -4,6 +4,7 @@
 //! is allowed. Secrets are files, never values, and no message shows a value: it could be a secret in the wrong place.
 
 mod apps;
+mod cache;
 mod control;
 mod error;
 mod feed;
@@ -36,6 +37,7 @@ pub(crate) use signing::{encoding_key, registered};
 use crate::control::{ApiKey, ApiScope};
 use crate::gate::{Gate, GateOptions};
 use crate::jwks::KeyPlan;
+use crate::proxy::CacheOptions;
 use files::Files;
 use tree::{LATER, Report, Section, Value};
 
@@ -56,6 +58,8 @@ pub struct Config {
     pub control: Option<Control>,
     /// Where restrictions come from.
     pub feed: FeedSource,
+    /// Copies of objects; `None`: nothing is kept.
+    pub cache: Option<CacheOptions>,
     /// The address of the metrics; none: no such listener.
     pub metrics: Option<SocketAddr>,
     /// The decision, with the keys and storages of every app; those of a JWK Set as far as it is a file.
@@ -145,6 +149,11 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
     let control = control.map(|section| section.and_then(|section| control::control(section, files, &mut addresses)));
     let metrics = root.get("metrics").and_then(Value::section);
     let metrics = metrics.map(|section| listeners::metrics(section, &mut addresses));
+    let cache = root.get("cache").and_then(Value::section);
+    if let (Some(section), None) = (&cache, &media) {
+        section.place.wrong("goes with a role that `roles` does not have: take it out, or add the role \"edge\"");
+    }
+    let cache = cache.and_then(cache::cache);
     if let Some(section) = root.get("prepend").and_then(Value::section) {
         prepend(section);
     }
@@ -201,6 +210,7 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
         media,
         control,
         feed,
+        cache,
         metrics,
         gate,
         keys,

@@ -1,5 +1,6 @@
 //! What a configuration comes to, and that no text is too strange.
 
+mod cache;
 mod dates;
 mod keys;
 mod mistakes;

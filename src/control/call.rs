@@ -40,6 +40,18 @@ impl App {
         App::named(single(headers, "appid")?, headers, gate)
     }
 
+    /// Returns the app that a body names; where the `appId` header is there as well, it must say the same.
+    pub(super) fn in_body(id: &str, headers: &HeaderMap, gate: &Gate, caller: &Caller) -> Result<App, ApiError> {
+        let own = caller.app.as_deref();
+        let unknown =
+            || ApiError::invalid("app", "There is no such app, or the key or the appId header is for another.");
+        let is_other = |said: Option<&[u8]>| said.is_some_and(|said| said != id.as_bytes());
+        if is_other(single(headers, "appid")?) || is_other(own.map(str::as_bytes)) {
+            return Err(unknown());
+        }
+        App::named(Some(id.as_bytes()), headers, gate).map_err(|_| unknown())
+    }
+
     fn named(named: Option<&[u8]>, headers: &HeaderMap, gate: &Gate) -> Result<App, ApiError> {
         let id = match named {
             Some(named) => std::str::from_utf8(named).map_err(|_| ApiError::AppUnknown)?,
@@ -88,6 +100,14 @@ impl Call {
     }
 }
 
+/// What a call says whose body names the app.
+#[derive(Debug)]
+pub(super) struct Unnamed {
+    pub(super) headers: HeaderMap,
+    pub(super) wait: Option<Duration>,
+    pub(super) json: Option<Bytes>,
+}
+
 /// The longest that a call may wait for receipts.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
@@ -129,17 +149,30 @@ async fn read_as(request: Request, app: impl FnOnce(&HeaderMap) -> Result<App, A
     let wait = wait(request.uri())?;
     let (parts, body) = request.into_parts();
     let app = app(&parts.headers)?;
-    if parts.headers.contains_key(header::CONTENT_ENCODING) {
+    Ok(Call { app, wait, json: json(&parts.headers, body).await? })
+}
+
+/// Returns what a call with an API key says whose body names the app.
+pub(super) async fn read_unnamed(request: Request) -> Result<Unnamed, ApiError> {
+    let wait = wait(request.uri())?;
+    let (parts, body) = request.into_parts();
+    let json = json(&parts.headers, body).await?;
+    Ok(Unnamed { headers: parts.headers, wait, json })
+}
+
+/// Returns the body of a call; `None` where it is empty.
+async fn json(headers: &HeaderMap, body: Body) -> Result<Option<Bytes>, ApiError> {
+    if headers.contains_key(header::CONTENT_ENCODING) {
         return Err(ApiError::MediaType("The body must not be compressed: leave out Content-Encoding."));
     }
     let body = collect(body, BODY_TIMEOUT).await?;
     if body.is_empty() {
-        return Ok(Call { app, wait, json: None });
+        return Ok(None);
     }
-    if !is_json(&parts.headers) {
+    if !is_json(headers) {
         return Err(ApiError::MediaType("The body must be sent with Content-Type: application/json."));
     }
-    Ok(Call { app, wait, json: Some(body) })
+    Ok(Some(body))
 }
 
 async fn collect(body: Body, limit: Duration) -> Result<Bytes, ApiError> {

@@ -7,6 +7,7 @@ mod api_key;
 mod app;
 mod auth_tokens;
 mod body;
+mod cache;
 mod call;
 mod error;
 mod explain;

@@ -12,7 +12,7 @@ use super::call::{self, App};
 use super::error::ApiError;
 use super::nodes::Receipt;
 use super::users::Data;
-use super::{ControlState, body};
+use super::{Committed, ControlState, body};
 use crate::feed::wire::is_name;
 use crate::relay::now_secs;
 use crate::restrictions::{Effect, Scope};
@@ -30,6 +30,12 @@ pub(super) struct Done {
     seq: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<Receipt>,
+}
+
+impl Done {
+    pub(super) fn new(committed: &Committed, receipt: Option<Receipt>) -> Done {
+        Done { changed: committed.changes.iter().any(Option::is_some), seq: committed.seq, receipt }
+    }
 }
 
 /// `POST /restrictions {"scope":"session","id":"s1"}`: nothing of it is accepted any more. With `issuedBefore`, only what
@@ -134,8 +140,8 @@ async fn apply(
     let kind = scope.kind().label();
     let committed = state.commit(vec![Wanted { scope, effect, action }]).await?;
     let receipt = state.receipt(&committed, wait).await?;
-    let changed = committed.changes.iter().any(Option::is_some);
+    let data = Done::new(&committed, receipt);
     let done = if action == Action::Lift { "lifted" } else { "imposed" };
-    log::info!("control: `{}` {done} a restriction of a {kind} (changed: {changed})", caller.name);
-    Ok(Json(Data { data: Done { changed, seq: committed.seq, receipt } }))
+    log::info!("control: `{}` {done} a restriction of a {kind} (changed: {})", caller.name, data.changed);
+    Ok(Json(Data { data }))
 }

@@ -15,7 +15,8 @@ use super::error::ApiError;
 use super::nodes::Node;
 use super::users::Data;
 use super::{
-    ControlState, app, auth_tokens, call, explain, fats, keys, me, openapi, presign, profiles, restrictions, users,
+    ControlState, app, auth_tokens, cache, call, explain, fats, keys, me, openapi, presign, profiles, restrictions,
+    users,
 };
 use crate::restrictions::hex;
 
@@ -61,6 +62,7 @@ pub(super) fn api() -> Routes {
         ("/app", none().get(app::get).put(app::update)),
         ("/observed", none().get(app::observed)),
         ("/restrictions", none().post(restrictions::impose).delete(restrictions::lift)),
+        ("/cache/purge", none().post(cache::purge)),
         ("/nodes", none().get(list_nodes)),
         ("/openapi.json", none().get(openapi::get)),
     ]

@@ -50,6 +50,11 @@ pub fn request_fields(client: &HeaderMap) -> impl Iterator<Item = (&'static Head
     })
 }
 
+/// Whether the storage sees the client's field `name`, in any case.
+pub fn passes_on(name: &str) -> bool {
+    REQUEST_FIELDS.iter().any(|field| field.as_str().eq_ignore_ascii_case(name))
+}
+
 /// Returns those of `fields` that are among `names` and do not stand twice, in the order of `names`, from one pass.
 fn single<'a, const N: usize>(
     fields: &'a HeaderMap,

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 
 use super::Shared;
+use super::cache::CacheUse;
 use super::transfer::{SLOT, Slot};
 use crate::access_log::{Entry, Timestamp};
 use crate::gate::forward::{AllowOrigin, Asked, StorageFailure};
@@ -39,6 +40,8 @@ pub struct Exchange {
     /// What stands in for the storage's body.
     pub(super) replacement: Replacement,
     pub(super) upstream_took: Option<Duration>,
+    /// What copies had to do with it; `None` where there are none.
+    pub(super) cache: Option<CacheUse>,
     pub(super) end: Option<End>,
 }
 
@@ -93,6 +96,7 @@ impl Exchange {
             failure: None,
             replacement: Replacement::None,
             upstream_took: None,
+            cache: None,
             end: None,
         }
     }
@@ -113,6 +117,40 @@ impl Exchange {
         Ok(())
     }
 
+    /// Notes that the storage has answered.
+    pub(super) fn note_upstream(&mut self) {
+        self.upstream_took = self.started.as_ref().map(|started| started.at.elapsed());
+        if let Some(took) = self.upstream_took {
+            self.shared.metrics.upstream_seconds.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Bytes are about to flow: from here on a restriction of the subject ends them.
+    ///
+    /// # Errors
+    ///
+    /// What stands against it by now.
+    pub(super) fn begin_transfer(&mut self) -> Result<(), Denial> {
+        if let (Some(slot), Some(subject)) = (&self.slot, self.subject) {
+            // Entered before it is checked again: either the check or the next sweep sees a change.
+            slot.transfer_begins(subject);
+        }
+        self.recheck()
+    }
+
+    /// The same for each piece that follows; one that is not sent takes with it what is buffered.
+    ///
+    /// # Errors
+    ///
+    /// What stands against it by now.
+    pub(super) fn check_transfer(&mut self) -> Result<(), Denial> {
+        let checked = self.recheck();
+        if let (Err(_), Some(slot)) = (checked, &self.slot) {
+            slot.reset_on_close();
+        }
+        checked
+    }
+
     fn log(&self, started: &Started, end: End, now: Instant) {
         let Some(access_log) = &self.shared.access_log else { return };
         let entry = Entry {
@@ -131,6 +169,7 @@ impl Exchange {
             bytes: end.bytes,
             took: now.saturating_duration_since(started.at),
             upstream_took: self.upstream_took,
+            cache: self.cache.map(CacheUse::label),
         };
         if !access_log.log(&entry) {
             self.shared.metrics.log_lines_dropped.inc();

@@ -6,13 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::header::{self, HeaderValue};
-use http::uri::PathAndQuery;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::HttpPeer;
 use pingora::proxy::{FailToProxy, Session};
-use pingora::upstreams::peer::HttpUpstreamRequestPolicy;
-use pingora::{Error, ErrorSource, ErrorType, OrErr, Result};
+use pingora::{Error, ErrorSource, ErrorType, Result};
 use quick_cache::sync::Cache;
 
 use super::Shared;
@@ -20,15 +17,16 @@ use super::exchange::{End, Exchange, Replacement, Started};
 use super::failure::{failure_of, warn_of};
 use super::pass::{ends_with_connection, method_label, pass_on, replace};
 use super::respond::{Answer, respond, respond_options, respond_presigned};
+use super::upstream::{peer_of, place_of, request_to};
 use crate::gate::forward::{self, StorageAnswer, StorageFailure};
-use crate::gate::{Decision, Denial, Handout, Now, was_modified_before};
+use crate::gate::{Decision, Denial, Handout, Now};
 use crate::metrics::Outcome;
 
 /// `request_filter` answered the request itself.
-const ANSWERED: bool = true;
+pub(super) const ANSWERED: bool = true;
 
 /// `request_filter` lets the request go on.
-const CONTINUE: bool = false;
+pub(super) const CONTINUE: bool = false;
 
 /// Bytes of a storage's error body that are read and thrown away to keep its connection.
 const MAX_DISCARDED_BYTES: usize = 64 * 1024;
@@ -40,14 +38,11 @@ const MIN_DISCARDED_PIECES: usize = 8;
 /// A write to a client that makes no headway for so long ends the transfer.
 const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long an idle connection to a storage is kept.
-const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
-
 /// Objects too new to need no token that are remembered.
 const NEWER_OBJECTS: usize = 16_384;
 
 /// An error that carries nothing but "the subject was restricted meanwhile".
-const CUT: &str = "the subject was restricted";
+pub(super) const CUT: &str = "the subject was restricted";
 
 /// The gate's part in each phase.
 ///
@@ -57,9 +52,9 @@ const CUT: &str = "the subject was restricted";
 #[derive(Debug, Clone)]
 pub struct MediaFilter {
     /// One count for each request, not one for each part.
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     /// Objects that are too new to need no token, with the date that they were compared with: they only grow newer.
-    newer: Arc<Cache<(u64, SystemTime), ()>>,
+    pub(super) newer: Arc<Cache<(u64, SystemTime), ()>>,
 }
 
 impl MediaFilter {
@@ -80,7 +75,7 @@ impl MediaFilter {
         }
     }
 
-    /// Decides. Returns whether the request was answered here: refused, or `OPTIONS`.
+    /// Decides. Returns whether the request was answered here: refused, `OPTIONS`, or from a copy.
     ///
     /// # Errors
     ///
@@ -115,7 +110,11 @@ impl MediaFilter {
                 }
                 exchange.target = Some(admission.target);
                 exchange.subject = admission.subject;
-                Ok(CONTINUE)
+                match &self.shared.cache {
+                    // Not a part of every request's state.
+                    Some(cache) => Box::pin(self.answer_from(cache, session, exchange)).await,
+                    None => Ok(CONTINUE),
+                }
             }
             Ok(Decision::HandOut(handout)) => {
                 let Handout { presigned, form, trace, observed } = handout;
@@ -142,39 +141,7 @@ impl MediaFilter {
         }
     }
 
-    /// Whether the object that a request without a token asks for is known to be too new for that.
-    fn is_known_newer(&self, exchange: &Exchange) -> bool {
-        self.dated_object(exchange).is_some_and(|object| self.newer.get(&object).is_some())
-    }
-
-    /// A number for the object and the date that it is compared with.
-    fn dated_object(&self, exchange: &Exchange) -> Option<(u64, SystemTime)> {
-        let (object, time) = (exchange.trace.object.as_ref()?, exchange.modified_before?);
-        Some((self.shared.restrictions.object_number(object.as_str()), time))
-    }
-
-    /// Refuses a request without a token for an object that is too new for that; one that is only observed is noted so.
-    fn check_date(&self, upstream: &ResponseHeader, exchange: &mut Exchange) -> Result<()> {
-        let Some(time) = exchange.modified_before else { return Ok(()) };
-        let is_old = was_modified_before(&upstream.headers, time);
-        if exchange.observed.is_some() {
-            exchange.observed = exchange.observed.filter(|_| !is_old);
-            return Ok(());
-        }
-        if is_old {
-            return Ok(());
-        }
-        // Not where the storage says nothing: an object may come, or its date.
-        if upstream.headers.contains_key(header::LAST_MODIFIED)
-            && let Some(object) = self.dated_object(exchange)
-        {
-            self.newer.insert(object, ());
-        }
-        exchange.refused = Some(Denial::TokenMissing);
-        Error::e_explain(ErrorType::InternalError, "the object is too new to need no token")
-    }
-
-    async fn refuse(&self, session: &mut Session, exchange: &mut Exchange, denial: Denial) -> Result<()> {
+    pub(super) async fn refuse(&self, session: &mut Session, exchange: &mut Exchange, denial: Denial) -> Result<()> {
         let (outcome, reason, status) = (Outcome::Denied, denial.reason(), denial.status());
         exchange.end = Some(End { outcome, reason, status, bytes: 0 });
         respond(session, denial.into(), &exchange.origin).await
@@ -188,24 +155,13 @@ impl MediaFilter {
     /// When no address of the storage is known yet.
     pub fn upstream_peer(&self, exchange: &mut Exchange) -> Result<Option<Box<HttpPeer>>> {
         let Some(endpoint) = exchange.target.as_ref().map(|target| target.endpoint()) else { return Ok(None) };
-        let Some(address) = self.shared.origins.address(endpoint) else {
-            exchange.failure = Some(StorageFailure::Unreachable);
-            return Error::e_explain(ErrorType::ConnectNoRoute, "no address of the storage is known")
-                .map_err(|e: Box<Error>| e.into_up());
-        };
-        let mut peer = HttpPeer::new(address, endpoint.tls, endpoint.host.clone());
-        let timeouts = endpoint.timeouts;
-        peer.options.connection_timeout = Some(timeouts.connect);
-        peer.options.total_connection_timeout = Some(timeouts.connect);
-        peer.options.read_timeout = Some(timeouts.response);
-        peer.options.write_timeout = Some(timeouts.response);
-        peer.options.idle_timeout = Some(UPSTREAM_IDLE);
-        // The request is built anew, so what the client's `Connection` names is of no account, and refuses nothing.
-        peer.options.http_upstream_request_policy = HttpUpstreamRequestPolicy {
-            strip_connection_nominated: false,
-            ..HttpUpstreamRequestPolicy::deny_upgrades()
-        };
-        Ok(Some(Box::new(peer)))
+        match peer_of(endpoint, &self.shared.origins) {
+            Ok(peer) => Ok(Some(Box::new(peer))),
+            Err(error) => {
+                exchange.failure = Some(StorageFailure::Unreachable);
+                Err(error)
+            }
+        }
     }
 
     /// Builds the request to the storage from nothing: the presigned URL, and the client's fields that are allowed.
@@ -222,18 +178,9 @@ impl MediaFilter {
     ) -> Result<()> {
         let Some(target) = exchange.target.as_ref() else { return Ok(()) };
         let client = session.req_header();
-        let no_target = |_| "the presigned path is no request target";
-        let path_and_query = PathAndQuery::try_from(target.path_and_query());
-        let host = HeaderValue::from_str(target.host());
-        // Made of parts: it does without Pingora's second map, which only keeps how names were spelt.
-        let mut request = http::Request::new(()).into_parts().0;
-        request.method = client.method.clone();
-        request.uri = path_and_query.explain_err(ErrorType::InvalidHTTPHeader, no_target)?.into();
-        request.headers.reserve(8);
-        request.headers.insert(header::HOST, host.explain_err(ErrorType::InvalidHTTPHeader, |_| "no host")?);
-        for (name, value) in forward::request_fields(&client.headers) {
-            request.headers.insert(name, value.clone());
-        }
+        let (path_and_query, host) = place_of(target)?;
+        let fields = forward::request_fields(&client.headers).map(|(name, value)| (name.clone(), value.clone()));
+        let request = request_to(client.method.clone(), path_and_query, host, fields);
         exchange.asked = forward::Asked::of(&request.headers);
         *upstream_request = request.into();
         Ok(())
@@ -263,18 +210,14 @@ impl MediaFilter {
             }
             return Ok(());
         }
-        exchange.upstream_took = exchange.started.as_ref().map(|started| started.at.elapsed());
-        if let Some(took) = exchange.upstream_took {
-            self.shared.metrics.upstream_seconds.observe(took.as_secs_f64());
-        }
-        if let (Some(slot), Some(subject)) = (&exchange.slot, exchange.subject) {
-            // Entered before it is checked again: either the check or the next sweep sees a change.
-            slot.transfer_begins(subject);
-        }
-        if exchange.recheck().is_err() {
+        exchange.note_upstream();
+        if exchange.begin_transfer().is_err() {
             return Error::e_explain(ErrorType::InternalError, CUT);
         }
-        self.check_date(upstream_response, exchange)?;
+        if let Err(denial) = self.check_date(&upstream_response.headers, exchange) {
+            exchange.refused = Some(denial);
+            return Error::e_explain(ErrorType::InternalError, "the object is too new to need no token");
+        }
         let answer = match forward::storage_answer(status, &upstream_response.headers, exchange.asked) {
             StorageAnswer::Content | StorageAnswer::NotModified => {
                 pass_on(session, upstream_response, exchange);
@@ -297,11 +240,8 @@ impl MediaFilter {
     ///
     /// When the transfer is cut.
     pub fn response_body_filter(&self, body: &mut Option<Bytes>, exchange: &mut Exchange) -> Result<()> {
-        if exchange.recheck().is_err() {
+        if exchange.check_transfer().is_err() {
             *body = None;
-            if let Some(slot) = &exchange.slot {
-                slot.reset_on_close();
-            }
             return Error::e_explain(ErrorType::InternalError, CUT);
         }
         match &mut exchange.replacement {

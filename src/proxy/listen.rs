@@ -169,6 +169,7 @@ impl MediaServer {
             _ = shutdown.wait_for(|down| *down) => {}
             () = self.shared.origins.keep_fresh(endpoints) => {}
             () = self.app.slots.keep_sweeping(&self.shared.restrictions) => {}
+            () = self.sweep_cache() => {}
         }
         loops.shutdown().await;
         // Idle connections close at once; those that answer a request are waited for.
@@ -180,6 +181,14 @@ impl MediaServer {
             () = tokio::time::sleep(grace) => log::warn!("some transfers were ended by the shutdown"),
         }
         Ok(())
+    }
+
+    /// Sweeps the copies, where there are any.
+    async fn sweep_cache(&self) {
+        match &self.shared.cache {
+            Some(cache) => cache.keep_sweeping(&self.shared.restrictions).await,
+            None => std::future::pending().await,
+        }
     }
 }
 

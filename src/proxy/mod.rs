@@ -3,6 +3,8 @@
 //! [`MediaProxy`] is a whole [`ProxyHttp`](pingora::proxy::ProxyHttp). [`MediaFilter`] is the same in pieces, for
 //! people who have a `ProxyHttp` of their own, and [`GateModule`] only decides, for people who fetch by themselves.
 
+mod cache;
+mod dated;
 mod exchange;
 mod failure;
 mod filter;
@@ -14,7 +16,9 @@ mod phases;
 mod respond;
 mod transfer;
 mod unknown_kids;
+mod upstream;
 
+pub use cache::{CacheOptions, ObjectCache};
 pub use exchange::Exchange;
 pub use filter::MediaFilter;
 #[cfg(feature = "server")]
@@ -45,6 +49,8 @@ pub struct Shared {
     pub origins: Arc<Origins>,
     /// Who is told of tokens whose key is not known.
     pub unknown_kids: Arc<UnknownKids>,
+    /// Copies of objects, shared by all who may see them; `None`: nothing is kept.
+    pub cache: Option<Arc<ObjectCache>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where lines go; `None`: nowhere.
@@ -59,6 +65,7 @@ impl Shared {
             restrictions,
             origins: Arc::default(),
             unknown_kids: Arc::default(),
+            cache: None,
             metrics: Arc::default(),
             access_log: None,
         }

@@ -182,8 +182,19 @@ pub(super) fn response(status: StatusCode, fields: HeaderMap) -> ResponseHeader 
 
 /// Sends `answer` as the whole response.
 pub(super) async fn respond(session: &mut Session, answer: Answer, origin: &AllowOrigin) -> Result<()> {
+    respond_with(session, answer, origin, HeaderMap::new()).await
+}
+
+/// The same with `more` fields.
+pub(super) async fn respond_with(
+    session: &mut Session,
+    answer: Answer,
+    origin: &AllowOrigin,
+    more: HeaderMap,
+) -> Result<()> {
     let (content_type, body) = answer.body(&session.req_header().headers);
     let mut fields = answer.fields(content_type, body.len());
+    fields.extend(more);
     common_fields(&mut fields, origin);
     if answer.connection == Connection::Close {
         session.set_keepalive(None);

@@ -31,11 +31,11 @@ pub enum Scope {
         /// The token's id.
         jti: String,
     },
-    /// A folder of one app.
+    /// A folder of one app; where copies are purged, also one object.
     Prefix {
         /// The app id.
         app: String,
-        /// The folder in the app, with the `/` at its end.
+        /// The folder in the app, with the `/` at its end; the key of an object has none.
         prefix: String,
     },
     /// A key of the control API that was made for one app.
@@ -148,6 +148,11 @@ pub enum Effect {
     },
     /// Of a folder: its objects need no token. Of an API key: it opens every object of its app.
     Exempt,
+    /// Of a folder, of one object or of an app: copies that were kept before are of no use any more.
+    Purged {
+        /// UNIX microseconds, so that no two purges are alike; nodes count by when they hear of it.
+        at: u64,
+    },
 }
 
 /// The kinds of [`Effect`]: a scope has each of them once or not at all.
@@ -166,17 +171,20 @@ pub enum EffectKind {
     TokenizedSince,
     /// [`Effect::Exempt`].
     Exempt,
+    /// [`Effect::Purged`].
+    Purged,
 }
 
 impl EffectKind {
     /// Every kind.
-    pub const ALL: [EffectKind; 6] = [
+    pub const ALL: [EffectKind; 7] = [
         EffectKind::Deactivated,
         EffectKind::IssuedBefore,
         EffectKind::Observed,
         EffectKind::Enforced,
         EffectKind::TokenizedSince,
         EffectKind::Exempt,
+        EffectKind::Purged,
     ];
 
     /// What messages and databases call it.
@@ -188,6 +196,7 @@ impl EffectKind {
             EffectKind::Enforced => "enforced",
             EffectKind::TokenizedSince => "tokenized_since",
             EffectKind::Exempt => "exempt",
+            EffectKind::Purged => "purged",
         }
     }
 
@@ -199,10 +208,11 @@ impl EffectKind {
             }
             EffectKind::Observed | EffectKind::Enforced | EffectKind::TokenizedSince => matches!(kind, ScopeKind::App),
             EffectKind::Exempt => matches!(kind, ScopeKind::Prefix | ScopeKind::ApiKey),
+            EffectKind::Purged => matches!(kind, ScopeKind::App | ScopeKind::Prefix),
         }
     }
 
-    /// The effect of this kind, at a time in UNIX seconds where it has one.
+    /// The effect of this kind, at a time where it has one: in UNIX seconds, of a purge in microseconds.
     pub(crate) const fn at(self, time: u64) -> Effect {
         match self {
             EffectKind::Deactivated => Effect::Deactivated,
@@ -211,6 +221,7 @@ impl EffectKind {
             EffectKind::Enforced => Effect::Enforced,
             EffectKind::TokenizedSince => Effect::TokenizedSince { since: time },
             EffectKind::Exempt => Effect::Exempt,
+            EffectKind::Purged => Effect::Purged { at: time },
         }
     }
 }
@@ -225,13 +236,16 @@ impl Effect {
             Effect::Enforced => EffectKind::Enforced,
             Effect::TokenizedSince { .. } => EffectKind::TokenizedSince,
             Effect::Exempt => EffectKind::Exempt,
+            Effect::Purged { .. } => EffectKind::Purged,
         }
     }
 
-    /// Its time, in UNIX seconds, where it has one.
+    /// Its time, as [`EffectKind::at`] takes it, where it has one.
     pub(crate) const fn time(self) -> Option<u64> {
         match self {
-            Effect::IssuedBefore { before: time } | Effect::TokenizedSince { since: time } => Some(time),
+            Effect::IssuedBefore { before: time }
+            | Effect::TokenizedSince { since: time }
+            | Effect::Purged { at: time } => Some(time),
             Effect::Deactivated | Effect::Observed | Effect::Enforced | Effect::Exempt => None,
         }
     }

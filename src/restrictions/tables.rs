@@ -1,7 +1,7 @@
 //! The tables that requests look into: keyed by hashes, counted by kind.
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use dashmap::{DashMap, DashSet};
 
@@ -52,6 +52,7 @@ struct Counts {
     deactivated: AtomicUsize,
     issued_before: AtomicUsize,
     settings: AtomicUsize,
+    purged: AtomicUsize,
 }
 
 /// One generation of tables; a snapshot builds a new one beside the old.
@@ -60,6 +61,10 @@ pub(super) struct Tables {
     issued_before: DashMap<ScopeId, u64, BuildIdHasher>,
     /// What is no restriction: few, and looked up only where there are any.
     settings: DashMap<(ScopeId, EffectKind), Effect>,
+    /// The generation of the set that each purge made.
+    purged: DashMap<ScopeId, u64, BuildIdHasher>,
+    /// The generation of the set that these tables made: a purge among what was loaded may be as new as that.
+    loaded: AtomicU64,
     counts: [Counts; ScopeKind::ALL.len()],
 }
 
@@ -69,15 +74,19 @@ impl Tables {
             deactivated: DashSet::with_capacity_and_hasher(capacity, BuildIdHasher::default()),
             issued_before: DashMap::with_hasher(BuildIdHasher::default()),
             settings: DashMap::new(),
+            purged: DashMap::with_hasher(BuildIdHasher::default()),
+            loaded: AtomicU64::new(0),
             counts: Default::default(),
         }
     }
 
-    pub(super) fn set(&self, kind: ScopeKind, id: ScopeId, effect: Effect, in_force: bool) {
+    /// Takes in one effect; `generation` is the one that the set comes to by it, 0 while a state is loaded.
+    pub(super) fn set(&self, kind: ScopeKind, id: ScopeId, effect: Effect, in_force: bool, generation: u64) {
         let counts = &self.counts[kind as usize];
         let count = match effect {
             Effect::Deactivated => &counts.deactivated,
             Effect::IssuedBefore { .. } => &counts.issued_before,
+            Effect::Purged { .. } => &counts.purged,
             _ => &counts.settings,
         };
         // Up before the entry is there, down after it is gone: a reader that sees 0 may skip the table.
@@ -89,6 +98,8 @@ impl Tables {
             (Effect::Deactivated, false) => self.deactivated.remove(&id).is_some(),
             (Effect::IssuedBefore { before }, true) => self.issued_before.insert(id, before).is_none(),
             (Effect::IssuedBefore { .. }, false) => self.issued_before.remove(&id).is_some(),
+            (Effect::Purged { .. }, true) => self.purged.insert(id, generation).is_none(),
+            (Effect::Purged { .. }, false) => self.purged.remove(&id).is_some(),
             (setting, true) => self.settings.insert((id, setting.kind()), setting).is_none(),
             (setting, false) => self.settings.remove(&(id, setting.kind())).is_some(),
         };
@@ -116,6 +127,22 @@ impl Tables {
         self.issued_before.get(&id).map(|before| *before)
     }
 
+    /// Says at which generation of the set these tables came into force, all at once.
+    pub(super) fn loaded(&self, generation: u64) {
+        self.loaded.store(generation, Ordering::SeqCst);
+    }
+
+    /// Whether there is any purge.
+    pub(super) fn has_purges(&self) -> bool {
+        self.counts.iter().any(|counts| counts.purged.load(Ordering::SeqCst) != 0)
+    }
+
+    /// Whether what was fetched at `generation` of the set was fetched before a purge of `id`.
+    pub(super) fn is_purged(&self, kind: ScopeKind, id: impl FnOnce() -> ScopeId, generation: u64) -> bool {
+        self.counts[kind as usize].purged.load(Ordering::SeqCst) != 0
+            && self.purged.get(&id()).is_some_and(|at| generation < (*at).max(self.loaded.load(Ordering::SeqCst)))
+    }
+
     /// Whether anything is set of scopes of `kind`.
     pub(super) fn has_settings(&self, kind: ScopeKind) -> bool {
         self.counts[kind as usize].settings.load(Ordering::SeqCst) != 0
@@ -128,7 +155,7 @@ impl Tables {
 
     pub(super) fn len(&self, kind: ScopeKind) -> usize {
         let counts = &self.counts[kind as usize];
-        [&counts.deactivated, &counts.issued_before, &counts.settings]
+        [&counts.deactivated, &counts.issued_before, &counts.settings, &counts.purged]
             .map(|count| count.load(Ordering::SeqCst))
             .iter()
             .sum()

@@ -5,6 +5,7 @@
 //! {"v":1,"type":"change","source":"9f2c","seq":8,"scope":"session","app":"acme","sid":"s1","effect":"issued_before","before":1795267467,"in_force":true}
 //! {"v":1,"type":"change","source":"9f2c","seq":9,"scope":"app","app":"acme","effect":"tokenized_since","since":1767225600,"in_force":true}
 //! {"v":1,"type":"change","source":"9f2c","seq":10,"scope":"prefix","app":"acme","prefix":"legacy/","effect":"exempt","in_force":true}
+//! {"v":1,"type":"change","source":"9f2c","seq":11,"scope":"prefix","app":"acme","prefix":"media/a.jpg","effect":"purged","at":1767225600000000,"in_force":true}
 //! {"v":1,"type":"heartbeat","source":"9f2c","seq":8}
 //! {"v":1,"type":"snapshot","source":"9f2c","seq":8,"entries":2}
 //! {"v":1,"type":"node","node":"edge-1","instance":"5c1e","source":"9f2c","seq":8,"entries":2,"fresh":true}
@@ -158,6 +159,8 @@ struct Raw<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     since: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     in_force: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     entries: Option<u64>,
@@ -222,6 +225,7 @@ fn change(raw: Raw<'_>) -> Option<Change> {
     let time = match effect {
         EffectKind::IssuedBefore => raw.before?,
         EffectKind::TokenizedSince => raw.since?,
+        EffectKind::Purged => raw.at?,
         _ => 0,
     };
     let (scope, effect) = (Scope::new(kind, app, name), effect.at(time));
@@ -255,6 +259,7 @@ pub fn encode(message: &Message) -> Vec<u8> {
         effect: None,
         before: None,
         since: None,
+        at: None,
         in_force: None,
         entries: None,
     };
@@ -280,6 +285,7 @@ fn with_change<'a>(raw: Raw<'a>, change: &'a Change) -> Raw<'a> {
         effect: Some(change.effect.kind()),
         before: time(EffectKind::IssuedBefore),
         since: time(EffectKind::TokenizedSince),
+        at: time(EffectKind::Purged),
         in_force: Some(change.in_force),
         ..raw
     }

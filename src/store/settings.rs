@@ -104,7 +104,7 @@ async fn read(connection: &mut AnyConnection, app: &str) -> Result<Settings, sql
     let mut settings = Settings::default();
     for row in rows.bind(app).fetch_all(connection).await? {
         match row_scope(&row)? {
-            (Scope::Prefix { prefix, .. }, _) => drop(settings.prefixes.insert(prefix)),
+            (Scope::Prefix { prefix, .. }, Effect::Exempt) => drop(settings.prefixes.insert(prefix)),
             (_, Effect::Observed) => settings.app.is_observed = true,
             (_, Effect::Enforced) => settings.app.is_enforced = true,
             (_, Effect::TokenizedSince { since }) => settings.app.tokenized_since = Some(since),

@@ -1,5 +1,6 @@
 //! Integration tests: the real binary, real listeners, real bytes.
 
+mod cache;
 mod client;
 mod control;
 mod cuts;

@@ -3,6 +3,7 @@
 //! ```text
 //! deactivated/user/acme/bob       7
 //! issued_before/session/acme/s1   8 1795267467
+//! purged/prefix/acme/media/       9 1767225600000000
 //! ```
 
 use super::{WireError, is_name};
@@ -16,8 +17,8 @@ pub fn key(scope: &Scope, effect: Effect) -> String {
     format!("{effect}/{}/{app}/{name}", scope.kind().label())
 }
 
-/// What is kept under that name while the effect is in force: the `seq` that brought it, after a space the UNIX seconds
-/// of the effect, where it has a time.
+/// What is kept under that name while the effect is in force: the `seq` that brought it, after a space the time of the
+/// effect, where it has one.
 pub fn value(seq: u64, effect: Effect) -> String {
     match effect.time() {
         None => seq.to_string(),
@@ -94,6 +95,7 @@ mod tests {
             ),
             (Scope::Prefix { app: app(), prefix: "old/a/".into() }, Effect::Exempt, "exempt/prefix/acme/old/a/", "7"),
             (Scope::App { app: app() }, Effect::TokenizedSince { since: 9 }, "tokenized_since/app/acme/", "7 9"),
+            (Scope::App { app: app() }, Effect::Purged { at: 9 }, "purged/app/acme/", "7 9"),
             (user("bob"), flush(u64::MAX), "issued_before/user/acme/bob", "7 18446744073709551615"),
         ] {
             assert_eq!((key(&scope, effect), value(7, effect)), (name.to_owned(), kept.to_owned()));

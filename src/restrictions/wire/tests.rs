@@ -47,6 +47,14 @@ fn each_message_reads_as_documented_and_back() {
             change(Scope::ApiKey { app: "acme".into(), digest: "0f".into() }, Effect::Exempt, false),
             r#"{"v":1,"type":"change","source":"9f2c","seq":7,"scope":"api_key","app":"acme","digest":"0f","effect":"exempt","in_force":false}"#,
         ),
+        (
+            change(
+                Scope::Prefix { app: "acme".into(), prefix: "media/a.jpg".into() },
+                Effect::Purged { at: 100 },
+                true,
+            ),
+            r#"{"v":1,"type":"change","source":"9f2c","seq":7,"scope":"prefix","app":"acme","prefix":"media/a.jpg","effect":"purged","at":100,"in_force":true}"#,
+        ),
         (Message::Heartbeat(at.clone()), r#"{"v":1,"type":"heartbeat","source":"9f2c","seq":7}"#),
         (Message::Snapshot { at, entries: 2 }, r#"{"v":1,"type":"snapshot","source":"9f2c","seq":7,"entries":2}"#),
     ] {
