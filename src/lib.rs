@@ -81,6 +81,8 @@ pub mod feed;
 #[cfg(feature = "server")]
 pub mod jwks;
 #[cfg(feature = "server")]
+mod jws;
+#[cfg(feature = "server")]
 pub mod relay;
 #[cfg(feature = "server")]
 pub mod store;

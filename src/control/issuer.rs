@@ -3,15 +3,13 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use aws_lc_rs::hmac;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{EncodingKey, Header, crypto};
+use jsonwebtoken::Header;
 use serde::Serialize;
 
 use super::error::ApiError;
 use crate::config::{AppSummary, KeySummary, registered};
-use crate::gate::{Algorithm, Profile};
+use crate::gate::Profile;
+use crate::jws::JwsSigner;
 
 /// What FATs are signed with, by app.
 #[derive(Debug, Default)]
@@ -22,12 +20,9 @@ impl Issuers {
     pub fn new(apps: &[AppSummary]) -> Issuers {
         let issuer = |app: &AppSummary| {
             let fats = app.keys.iter().filter(|key| key.profile == Profile::Fat);
-            let (key, signer) = fats.into_iter().find_map(|key| Some((key, Signer::new(key)?)))?;
-            let mut header = Header::new(registered(key.alg));
-            header.kid = Some(key.kid.clone());
+            let (key, signer) = fats.into_iter().find_map(|key| Some((key, signer(key)?)))?;
             Some(Issuer {
                 kid: key.kid.clone(),
-                header: URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header).ok()?),
                 signer,
                 iss: key.issuer.clone(),
                 aud: key.audience.clone(),
@@ -45,9 +40,7 @@ impl Issuers {
 /// What the FATs of one app are signed with.
 pub(super) struct Issuer {
     kid: String,
-    /// The first part of every FAT: it says the same each time.
-    header: String,
-    signer: Signer,
+    signer: JwsSigner,
     iss: Option<String>,
     aud: Option<String>,
     max_ttl: u64,
@@ -59,43 +52,10 @@ impl std::fmt::Debug for Issuer {
     }
 }
 
-/// A key that signs.
-enum Signer {
-    /// With the state that the secret leads to, which is the costly part of a short message's MAC.
-    Mac(Box<hmac::Key>),
-    Private(EncodingKey, Algorithm),
-}
-
-impl Signer {
-    fn new(key: &KeySummary) -> Option<Signer> {
-        let digest = match key.alg {
-            Algorithm::HS256 => hmac::HMAC_SHA256,
-            Algorithm::HS384 => hmac::HMAC_SHA384,
-            Algorithm::HS512 => hmac::HMAC_SHA512,
-            Algorithm::RS256 | Algorithm::PS256 | Algorithm::ES256 | Algorithm::ES384 | Algorithm::EdDSA => {
-                return Some(Signer::Private(key.private_key.clone()?, key.alg));
-            }
-        };
-        Some(Signer::Mac(Box::new(hmac::Key::new(digest, key.secret.as_ref()?.expose()))))
-    }
-
-    /// Appends `.` and the signature over everything before it.
-    fn sign(&self, compact: &mut String) -> Result<(), ApiError> {
-        match self {
-            Signer::Mac(key) => {
-                let mac = hmac::sign(key, compact.as_bytes());
-                compact.push('.');
-                URL_SAFE_NO_PAD.encode_string(mac, compact);
-            }
-            Signer::Private(key, alg) => {
-                let signature = crypto::sign(compact.as_bytes(), key, registered(*alg));
-                let signature = signature.map_err(|_| ApiError::NoSigningKey)?;
-                compact.push('.');
-                compact.push_str(&signature);
-            }
-        }
-        Ok(())
-    }
+fn signer(key: &KeySummary) -> Option<JwsSigner> {
+    let mut header = Header::new(registered(key.alg));
+    header.kid = Some(key.kid.clone());
+    JwsSigner::new(&header, key.secret.as_ref(), key.private_key.clone())
 }
 
 /// What one FAT is to say. Times in UNIX seconds.
@@ -135,12 +95,7 @@ impl Issuer {
         }
         let whole = Whole { claims, iss: self.iss.as_deref(), aud: self.aud.as_deref() };
         let claims = serde_json::to_vec(&whole).map_err(|_| ApiError::NoSigningKey)?;
-        let mut compact = String::with_capacity(self.header.len() + 2 * claims.len() + 128);
-        compact.push_str(&self.header);
-        compact.push('.');
-        URL_SAFE_NO_PAD.encode_string(claims, &mut compact);
-        self.signer.sign(&mut compact)?;
-        Ok(compact)
+        self.signer.sign(&claims).ok_or(ApiError::NoSigningKey)
     }
 }
 
@@ -162,7 +117,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::config::tests::pairs::pair;
-    use crate::gate::Now;
+    use crate::gate::{Algorithm, Now};
 
     const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 

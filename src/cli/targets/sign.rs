@@ -4,15 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use aws_lc_rs::hmac;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, EncodingKey, crypto};
 use serde_json::{Map, Value, json};
 
 use super::super::token::mint::Batch;
 use crate::config::Config;
 use crate::gate::{Now, PresignFor};
+use crate::jws::JwsSigner;
 use crate::restrictions::AppSettings;
 
 /// How long ago expired credentials died: longer than any leeway.
@@ -35,20 +32,12 @@ pub(super) enum Signer {
 
 /// The parts of a token that are the same in all.
 pub(super) struct Tokens {
-    /// The header, encoded.
-    header: String,
-    key: Key,
+    signer: JwsSigner,
     /// Everything but `sub` and `jti`, from its first comma to before the last brace.
     claims: String,
     expired: String,
     /// Begins each `jti`; without it a user's tokens are the same.
     seed: Option<u64>,
-}
-
-enum Key {
-    /// With the state that the secret leads to, which is the costly part of a short message's MAC.
-    Mac(Box<hmac::Key>),
-    Private(EncodingKey, Algorithm),
 }
 
 impl Signer {
@@ -69,18 +58,9 @@ impl Signer {
             format!(",{}", &text[1..text.len() - 1])
         };
         let expired = members(dead_for(&claims));
-        let digest = match header.alg {
-            Algorithm::HS256 => Some(hmac::HMAC_SHA256),
-            Algorithm::HS384 => Some(hmac::HMAC_SHA384),
-            Algorithm::HS512 => Some(hmac::HMAC_SHA512),
-            _ => None,
-        };
-        let key = match (digest, secret) {
-            (Some(digest), Some(secret)) => Key::Mac(Box::new(hmac::Key::new(digest, secret.expose()))),
-            _ => Key::Private(signing_key, header.alg),
-        };
-        let header = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header)?);
-        Ok(Signer::Tokens(Box::new(Tokens { header, key, claims: members(claims), expired, seed })))
+        let signer = JwsSigner::new(&header, secret.as_ref(), Some(signing_key));
+        let signer = signer.context("the header of tokens cannot be written")?;
+        Ok(Signer::Tokens(Box::new(Tokens { signer, claims: members(claims), expired, seed })))
     }
 
     /// URLs that are signed with the gateway's own key.
@@ -129,18 +109,9 @@ impl Tokens {
             claims.push_str(&format!(",\"jti\":\"{seed}-{number}\""));
         }
         claims.push('}');
-        let mut compact = String::with_capacity(self.header.len() + 2 * claims.len() + 100);
-        compact.push_str(&self.header);
-        compact.push('.');
-        URL_SAFE_NO_PAD.encode_string(claims, &mut compact);
-        let signature = match &self.key {
-            Key::Mac(key) => URL_SAFE_NO_PAD.encode(hmac::sign(key, compact.as_bytes())),
-            Key::Private(key, alg) => crypto::sign(compact.as_bytes(), key, *alg)?,
-        };
-        compact.push('.');
-        let at = compact.len();
-        compact.push_str(&signature);
+        let mut compact = self.signer.sign(claims.as_bytes()).context("the key cannot sign")?;
         if kind == Kind::Forged {
+            let at = compact.rfind('.').map_or(0, |dot| dot + 1);
             forge(&mut compact, at);
         }
         Ok(compact)
