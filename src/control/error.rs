@@ -221,10 +221,6 @@ impl IntoResponse for ApiError {
             ApiError::Store | ApiError::NotInForceYet => {
                 response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
-            // What is left of the body is not waited for.
-            ApiError::BodySlow | ApiError::BodyTooLarge => {
-                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            }
             _ => {}
         }
         response

@@ -16,6 +16,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
+use super::ending::Lingering;
+
 /// Connections at a time; more wait in the system's queue.
 const MAX_CONNECTIONS: u32 = 256;
 
@@ -85,7 +87,7 @@ async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, app: Router, mu
         .max_buf_size(MAX_HEAD_BYTES)
         .max_header_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEAD_FIELDS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+        .serve_connection(TokioIo::new(Lingering::new(stream)), TowerToHyperService::new(app));
     let mut connection = pin!(connection);
     tokio::select! {
         // A client that breaks off or talks nonsense has had its answer, if there was one to give.

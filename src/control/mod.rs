@@ -9,6 +9,7 @@ mod auth_tokens;
 mod body;
 mod cache;
 mod call;
+mod ending;
 mod error;
 mod explain;
 mod fats;

@@ -144,13 +144,14 @@ pub(super) async fn list(
         (false, true) => Deactivated::With,
         (false, false) => Deactivated::Without,
     };
-    let is_nobody = match query.text("status") {
+    let is_nobody = match query.value("status") {
         None | Some("offline") => false,
         // Presence is not this server's business: nobody is ever seen online.
         Some("available") => true,
         Some(_) => return Err(ApiError::invalid("status", "The status must be available or offline.")),
     };
-    if query.list("searchIn").iter().any(|field| field != "uid" && field != "name") {
+    let mut fields = query.value("searchIn").into_iter().flat_map(|list| list.split(','));
+    if fields.any(|field| !["uid", "name"].contains(&field.trim())) {
         return Err(ApiError::invalid("searchIn", "The searchIn may have uid and name."));
     }
     if roles.len() > 100 || query.list("tags").len() > MAX_TAGS {

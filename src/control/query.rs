@@ -46,8 +46,14 @@ impl<'a> Query<'a> {
         Ok(Query(found))
     }
 
+    /// What stands there, which may be nothing.
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|value| &**value)
+    }
+
+    /// A text that says something.
     pub(super) fn text(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(|value| &**value).filter(|value| !value.is_empty())
+        self.value(name).filter(|value| !value.is_empty())
     }
 
     /// A list with commas between its items.
@@ -58,7 +64,7 @@ impl<'a> Query<'a> {
 
     /// `true`, `false`, `1` or `0`.
     pub(super) fn flag(&self, name: &str) -> Result<bool, ApiError> {
-        match self.text(name) {
+        match self.value(name) {
             None | Some("false" | "0") => Ok(false),
             Some("true" | "1") => Ok(true),
             Some(_) => Err(ApiError::invalid(name, format!("The {name} must be true or false."))),
@@ -69,7 +75,7 @@ impl<'a> Query<'a> {
     pub(super) fn page(&self) -> Result<Page, ApiError> {
         let mut details = Details::new();
         let mut number = |name: &str, default: u32, most: u32| {
-            let number = self.text(name).map_or(Some(default), |text| text.parse().ok());
+            let number = self.value(name).map_or(Some(default), |text| text.parse().ok());
             number.filter(|number| (1..=most).contains(number)).unwrap_or_else(|| {
                 details.insert(name.to_owned(), vec![format!("The {name} must be between 1 and {most}.")]);
                 default
@@ -130,10 +136,13 @@ mod tests {
         for bad in ["c=1", "a=1&a=1", "a=%00", &format!("a={}", "x".repeat(MAX_VALUE_BYTES + 1))] {
             assert!(read(bad).is_err(), "{bad}");
         }
-        for bad in ["page=0", "page=-1", "page=1.5", "page=99999999999999999999", "perPage=1001", "perPage=x"] {
+        for bad in
+            ["page=0", "page=-1", "page=1.5", "page=99999999999999999999", "perPage=1001", "perPage=x", "perPage="]
+        {
             assert!(read(bad).unwrap().2.is_err(), "{bad}");
         }
         assert!(read("b=yes").unwrap().1.is_err());
+        assert!(read("b=").unwrap().1.is_err());
         assert_eq!(read("").unwrap().2, Ok((100, 1)));
     }
 }

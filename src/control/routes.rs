@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::handler::Handler;
 use axum::middleware::{self, Next};
@@ -11,6 +12,7 @@ use axum::{Json, Router};
 use http::{HeaderValue, Method, StatusCode, Version, header};
 
 use super::api_key::{Caller, shown};
+use super::ending::Watched;
 use super::error::ApiError;
 use super::nodes::Node;
 use super::users::Data;
@@ -161,15 +163,18 @@ async fn frame(request: Request, next: Next) -> Response {
     let ambiguous = hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11);
     // With a length beside it, which is gone by now, two readers would see two bodies (RFC 9112 §6.1).
     let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
+    let (parts, body) = request.into_parts();
+    let (body, ended) = Watched::new(body);
     let mut response = if ambiguous {
         ApiError::invalid("host", "The host header must be there once.").into_response()
     } else {
-        next.run(request).await
+        next.run(Request::from_parts(parts, Body::new(body))).await
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if ambiguous || chunked {
+    // What is left of a body is not read as another request, and not waited for.
+    if ambiguous || chunked || !ended.is_true() {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response

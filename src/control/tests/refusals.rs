@@ -1,8 +1,9 @@
 //! What is refused, how, and that nothing has happened then.
 
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
 
-use super::harness::{self, FULL_KEY, SIGN_UP_KEY, request};
+use super::harness::{self, FULL_KEY, SIGN_UP_KEY, exchange, request};
 use super::{Gateway, JSON, KEY, ONE_APP};
 use crate::control::error::{self, ApiError};
 
@@ -125,6 +126,31 @@ async fn a_body_that_is_too_large_compressed_or_of_another_type_is_refused() {
     }
     gateway.check("bob", Ok(()));
     assert_eq!(gateway.call("DELETE", "/v3/users", &padded(256 * 1024)).await.status, 200);
+}
+
+#[tokio::test]
+async fn who_is_refused_early_has_the_answer_whatever_is_still_sent() {
+    let gateway = Gateway::start(ONE_APP).await;
+    let rest = "x".repeat(512 * 1024);
+    let unknown = format!("POST /v3/users HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{rest}", rest.len());
+    let wide = format!("GET /v3/users HTTP/1.1\r\nHost: a\r\nA: {rest}\r\n\r\n");
+    for (raw, status) in [(unknown, 401), (wide, 431)] {
+        let mut stream = gateway.connect().await;
+        let (first, rest) = raw.as_bytes().split_at(64 * 1024);
+        stream.write_all(first).await.unwrap();
+        // It is answered by now, and goes on: all is taken, though none of it is read as anything.
+        stream.readable().await.unwrap();
+        stream.write_all(rest).await.unwrap();
+        let answer = exchange(stream, b"").await;
+        assert_eq!((answer.status, answer.answers), (status, 1));
+        assert!(answer.head.to_lowercase().contains("\r\nconnection: close\r\n"), "{}", answer.head);
+    }
+    // A call that was read is no reason to close.
+    let mut stream = gateway.connect().await;
+    let whole = String::from_utf8(request("GET", "/v3/nothing", &[KEY], "")).unwrap();
+    stream.write_all(whole.replace("Connection: close\r\n", "").as_bytes()).await.unwrap();
+    let answer = exchange(stream, whole.as_bytes()).await;
+    assert_eq!(answer.answers, 2, "{}", answer.text);
 }
 
 #[tokio::test]

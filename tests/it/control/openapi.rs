@@ -42,6 +42,9 @@ fn whatever_the_document_makes_of_calls_is_answered_as_it_says() {
         .output()
         .expect("it is installed: scripts/install-deps.sh test");
     let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    // The report alone: what comes before it is a list of all calls.
+    let report = text.find("= FAILURES =").or(text.find("= ERRORS =")).map_or(&*text, |at| &text[at..]);
+    let report = report.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(output.status.success(), "{report} {}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(gateway.me("PUT", &gateway.auth_token("bob")).status, 200, "it still serves");
 }
