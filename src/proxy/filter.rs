@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::prelude::HttpPeer;
 use pingora::proxy::{FailToProxy, Session};
@@ -15,8 +16,9 @@ use quick_cache::sync::Cache;
 use super::Shared;
 use super::exchange::{End, Exchange, Replacement, Started};
 use super::failure::{failure_of, warn_of};
-use super::pass::{ends_with_connection, method_label, pass_on, replace};
-use super::respond::{Answer, respond, respond_options, respond_presigned};
+use super::pass::{ends_with_connection, method_label, passed_fields, replace};
+use super::pool::Pool;
+use super::respond::{Answer, respond, respond_options, respond_presigned, response};
 use super::upstream::{peer_of, place_of, request_to};
 use crate::gate::forward::{self, StorageAnswer, StorageFailure};
 use crate::gate::{Decision, Denial, Handout, Now};
@@ -44,6 +46,14 @@ const NEWER_OBJECTS: usize = 16_384;
 /// An error that carries nothing but "the subject was restricted meanwhile".
 pub(super) const CUT: &str = "the subject was restricted";
 
+/// What becomes of a storage's answer.
+pub(super) enum Passage {
+    /// It goes to the client.
+    Content,
+    /// This goes in its place.
+    Ours(Answer),
+}
+
 /// The gate's part in each phase.
 ///
 /// Create an [`Exchange`] for each request with [`MediaFilter::exchange`], keep it in your `CTX`, and call the
@@ -55,12 +65,18 @@ pub struct MediaFilter {
     pub(super) shared: Arc<Shared>,
     /// Objects that are too new to need no token, with the date that they were compared with: they only grow newer.
     pub(super) newer: Arc<Cache<(u64, SystemTime), ()>>,
+    /// Connections to storages.
+    pub(super) pool: Arc<Pool>,
 }
 
 impl MediaFilter {
     /// Returns a filter over `shared`.
     pub fn new(shared: Shared) -> MediaFilter {
-        MediaFilter { shared: Arc::new(shared), newer: Arc::new(Cache::new(NEWER_OBJECTS)) }
+        MediaFilter {
+            shared: Arc::new(shared),
+            newer: Arc::new(Cache::new(NEWER_OBJECTS)),
+            pool: Arc::new(Pool::new()),
+        }
     }
 
     /// Returns the context of a new request.
@@ -176,13 +192,9 @@ impl MediaFilter {
         upstream_request: &mut RequestHeader,
         exchange: &mut Exchange,
     ) -> Result<()> {
-        let Some(target) = exchange.target.as_ref() else { return Ok(()) };
-        let client = session.req_header();
-        let (path_and_query, host) = place_of(target)?;
-        let fields = forward::request_fields(&client.headers).map(|(name, value)| (name.clone(), value.clone()));
-        let request = request_to(client.method.clone(), path_and_query, host, fields);
-        exchange.asked = forward::Asked::of(&request.headers);
-        *upstream_request = request.into();
+        if let Some(request) = request_of(session, exchange)? {
+            *upstream_request = request;
+        }
         Ok(())
     }
 
@@ -210,27 +222,36 @@ impl MediaFilter {
             }
             return Ok(());
         }
+        match self.passage(status, &upstream_response.headers, exchange)? {
+            Passage::Content => {
+                // Pingora has said on the storage's header already whether chunks come.
+                let fields = passed_fields(session, upstream_response, exchange, false);
+                *upstream_response = response(upstream_response.status, fields);
+                Ok(())
+            }
+            Passage::Ours(answer) => replace(session, upstream_response, exchange, answer),
+        }
+    }
+
+    /// What becomes of a storage's answer with `status` and `fields`.
+    pub(super) fn passage(&self, status: u16, fields: &HeaderMap, exchange: &mut Exchange) -> Result<Passage> {
         exchange.note_upstream();
         if exchange.begin_transfer().is_err() {
             return Error::e_explain(ErrorType::InternalError, CUT);
         }
-        if let Err(denial) = self.check_date(&upstream_response.headers, exchange) {
+        if let Err(denial) = self.check_date(fields, exchange) {
             exchange.refused = Some(denial);
             return Error::e_explain(ErrorType::InternalError, "the object is too new to need no token");
         }
-        let answer = match forward::storage_answer(status, &upstream_response.headers, exchange.asked) {
-            StorageAnswer::Content | StorageAnswer::NotModified => {
-                pass_on(session, upstream_response, exchange);
-                return Ok(());
-            }
-            StorageAnswer::RangeNotSatisfiable => Answer::RANGE_NOT_SATISFIABLE,
-            StorageAnswer::PreconditionFailed => Answer::PRECONDITION_FAILED,
+        Ok(match forward::storage_answer(status, fields, exchange.asked) {
+            StorageAnswer::Content | StorageAnswer::NotModified => Passage::Content,
+            StorageAnswer::RangeNotSatisfiable => Passage::Ours(Answer::RANGE_NOT_SATISFIABLE),
+            StorageAnswer::PreconditionFailed => Passage::Ours(Answer::PRECONDITION_FAILED),
             StorageAnswer::Failure(failure) => {
                 exchange.failure = Some(failure);
-                failure.into()
+                Passage::Ours(failure.into())
             }
-        };
-        replace(session, upstream_response, exchange, answer)
+        })
     }
 
     /// Puts our own body in place of the storage's where it must not pass, and cuts a transfer whose subject was
@@ -313,6 +334,17 @@ impl MediaFilter {
         };
         exchange.end = Some(End { outcome, reason, status, bytes });
     }
+}
+
+/// Returns the request to the storage; `None` where nothing was granted.
+pub(super) fn request_of(session: &Session, exchange: &mut Exchange) -> Result<Option<RequestHeader>> {
+    let Some(target) = exchange.target.as_ref() else { return Ok(None) };
+    let client = session.req_header();
+    let (path_and_query, host) = place_of(target)?;
+    let fields = forward::request_fields(&client.headers).map(|(name, value)| (name.clone(), value.clone()));
+    let request = request_to(client.method.clone(), path_and_query, host, fields);
+    exchange.asked = forward::Asked::of(&request.headers);
+    Ok(Some(request.into()))
 }
 
 /// Reads both clocks.

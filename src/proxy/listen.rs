@@ -24,6 +24,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::pool::Pool;
 use super::transfer::{SLOT, Slots};
 use super::{MediaProxy, Shared};
 use crate::gate::MAX_HEADER_BYTES;
@@ -45,12 +46,6 @@ const H2_IDLE: Duration = Duration::from_secs(60);
 
 /// Streams that one HTTP/2 connection may have open.
 const H2_MAX_STREAMS: u32 = 128;
-
-/// Connections to storages that are kept while idle.
-const UPSTREAM_POOL: usize = 512;
-
-/// Attempts for one request: a kept connection that the storage has closed meanwhile is replaced.
-const MAX_ATTEMPTS: usize = 3;
 
 /// Certificate and key of a listener.
 pub struct Tls(Acceptor);
@@ -126,13 +121,10 @@ impl std::fmt::Debug for MediaServer {
 impl MediaServer {
     /// Returns a server over `shared` that will run on `threads` worker threads.
     pub fn new(shared: Shared, threads: usize) -> MediaServer {
-        let conf = ServerConf {
-            threads,
-            max_retries: MAX_ATTEMPTS,
-            upstream_keepalive_pool_size: UPSTREAM_POOL,
-            ..ServerConf::default()
-        };
-        let mut proxy = HttpProxy::new(MediaProxy::new(shared.clone()), Arc::new(conf));
+        let conf = ServerConf { threads, ..ServerConf::default() };
+        let media = MediaProxy::new(shared.clone());
+        let pool = media.pool();
+        let mut proxy = HttpProxy::new(media, Arc::new(conf));
         let mut options = HttpServerOptions::default();
         options.h2_idle_timeout = Some(H2_IDLE);
         proxy.server_options = Some(options);
@@ -140,7 +132,7 @@ impl MediaServer {
         h2.max_concurrent_streams(H2_MAX_STREAMS).max_header_list_size(MAX_HEADER_BYTES as u32);
         proxy.h2_options = Some(h2);
         proxy.handle_init_modules();
-        let app = Arc::new(MediaApp { proxy: Arc::new(proxy), slots: Slots::default(), shared: shared.clone() });
+        let app = Arc::new(MediaApp { proxy: Arc::new(proxy), slots: Slots::default(), pool, shared: shared.clone() });
         MediaServer { app, shared, connections: Arc::new(Semaphore::new(MAX_CONNECTIONS as usize)) }
     }
 
@@ -169,6 +161,7 @@ impl MediaServer {
             _ = shutdown.wait_for(|down| *down) => {}
             () = self.shared.origins.keep_fresh(endpoints) => {}
             () = self.app.slots.keep_sweeping(&self.shared.restrictions) => {}
+            () = self.app.pool.keep_sweeping() => {}
             () = self.sweep_cache() => {}
         }
         loops.shutdown().await;
@@ -247,6 +240,7 @@ async fn serve_connection(
 struct MediaApp {
     proxy: Arc<HttpProxy<MediaProxy>>,
     slots: Slots,
+    pool: Arc<Pool>,
     shared: Shared,
 }
 

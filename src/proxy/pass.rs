@@ -1,6 +1,6 @@
 //! What becomes of the storage's answer on its way to the client.
 
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
 use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result};
@@ -17,18 +17,23 @@ pub(super) fn ends_with_connection(session: &Session) -> bool {
     !session.is_http2() && session.response_written().is_some_and(|response| !framed(response))
 }
 
-/// Copies the storage's answer to the client, without what is the storage's own business.
-pub(super) fn pass_on(session: &Session, upstream: &mut ResponseHeader, exchange: &Exchange) {
+/// Returns what the client sees of the storage's answer, without what is the storage's own business.
+pub(super) fn passed_fields(
+    session: &Session,
+    upstream: &ResponseHeader,
+    exchange: &Exchange,
+    has_body: bool,
+) -> HeaderMap {
     let mut fields = forward::response_fields(&upstream.headers);
-    // Without a length the body is chunked, as Pingora has said on the storage's header already; for HTTP/1.0, which
-    // knows no chunks, it ends with the connection.
+    // Without a length the body is chunked; for HTTP/1.0, which knows no chunks, it ends with the connection.
     let has_length = fields.contains_key(header::CONTENT_LENGTH);
+    let is_chunked = has_body || upstream.headers.contains_key(header::TRANSFER_ENCODING);
     let knows_chunks = session.req_header().version == http::Version::HTTP_11;
-    if !has_length && upstream.headers.contains_key(header::TRANSFER_ENCODING) && knows_chunks {
+    if !has_length && is_chunked && knows_chunks {
         fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     common_fields(&mut fields, &exchange.origin);
-    *upstream = response(upstream.status, fields);
+    fields
 }
 
 /// Puts `answer` in place of the storage's answer, on the storage's own stream so that its connection is kept.

@@ -1,5 +1,6 @@
 //! [`MediaProxy`]: the gate as a whole Pingora proxy.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +11,7 @@ use pingora::prelude::HttpPeer;
 use pingora::proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use pingora::{ErrorType, Result};
 
+use super::pool::Pool;
 use super::{Exchange, MediaFilter, Shared};
 
 /// A proxy that does nothing but gate: every phase is [`MediaFilter`]'s.
@@ -20,6 +22,10 @@ impl MediaProxy {
     /// Returns a proxy over `shared`.
     pub fn new(shared: Shared) -> MediaProxy {
         MediaProxy(MediaFilter::new(shared))
+    }
+
+    pub(super) fn pool(&self) -> Arc<Pool> {
+        Arc::clone(&self.0.pool)
     }
 }
 
@@ -41,7 +47,7 @@ impl ProxyHttp for MediaProxy {
     }
 
     async fn request_filter(&self, session: &mut Session, exchange: &mut Exchange) -> Result<bool> {
-        self.0.request_filter(session, exchange).await
+        Ok(self.0.request_filter(session, exchange).await? || self.0.forward(session, exchange).await?)
     }
 
     async fn upstream_peer(&self, _session: &mut Session, exchange: &mut Exchange) -> Result<Box<HttpPeer>> {

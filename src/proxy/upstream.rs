@@ -1,5 +1,6 @@
 //! Where a storage is and what it is asked: the same for what is passed on and for what is kept.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use http::header::{self, HeaderName, HeaderValue};
@@ -24,6 +25,11 @@ pub(super) fn peer_of(endpoint: &Endpoint, origins: &Origins) -> Result<HttpPeer
         return Error::e_explain(ErrorType::ConnectNoRoute, "no address of the storage is known")
             .map_err(|e: Box<Error>| e.into_up());
     };
+    Ok(peer_at(endpoint, address))
+}
+
+/// Returns the peer at `address`, which is one of the endpoint's.
+pub(super) fn peer_at(endpoint: &Endpoint, address: SocketAddr) -> HttpPeer {
     let mut peer = HttpPeer::new(address, endpoint.tls, endpoint.host.clone());
     let timeouts = endpoint.timeouts;
     peer.options.connection_timeout = Some(timeouts.connect);
@@ -34,7 +40,7 @@ pub(super) fn peer_of(endpoint: &Endpoint, origins: &Origins) -> Result<HttpPeer
     // The request is built anew, so what the client's `Connection` names is of no account, and refuses nothing.
     peer.options.http_upstream_request_policy =
         HttpUpstreamRequestPolicy { strip_connection_nominated: false, ..HttpUpstreamRequestPolicy::deny_upgrades() };
-    Ok(peer)
+    peer
 }
 
 /// Returns the presigned path of `target` and its `Host`, as a request has them.
