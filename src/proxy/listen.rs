@@ -3,10 +3,12 @@
 //! An accept loop of our own, because a free port must be known, an address that is taken must be an error and no
 //! panic, and a shutdown must last as long as its transfers and no longer.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -166,6 +168,7 @@ impl MediaServer {
         }
         loops.shutdown().await;
         // Idle connections close at once; those that answer a request are waited for.
+        self.app.slots.rouse();
         self.app.proxy.http_cleanup().await;
         let idle = self.connections.acquire_many(MAX_CONNECTIONS);
         tokio::select! {
@@ -231,9 +234,38 @@ async fn serve_connection(
             _ => return,
         },
     };
-    // HTTP/1 has this one slot: the app, which gives each stream its own, has nothing to add.
-    let serve = SLOT.scope(Arc::clone(&slot), app.proxy.process_new(stream, &shutdown));
-    slot.serve(serve).await;
+    let serve = Arc::new(Http1(app));
+    slot.serve(SLOT.scope(Arc::clone(&slot), serve.process_new(stream, &shutdown))).await;
+}
+
+/// HTTP/1 connections, which have one slot for all their requests. One that waits for a request waits here: in Pingora it
+/// would have a future of 15 KiB and a buffer of 4 meanwhile.
+struct Http1(Arc<MediaApp>);
+
+#[async_trait]
+impl HttpServerApp for Http1 {
+    async fn process_new_http(
+        self: &Arc<Self>,
+        session: ServerSession,
+        shutdown: &ShutdownWatch,
+    ) -> Option<ReusedHttpStream> {
+        // With TLS, what can be read may have been read from the socket already.
+        let plain = session.stream().and_then(|stream| (**stream).as_any().downcast_ref::<Guarded<Downstream>>());
+        if let Some(plain) = plain {
+            poll_fn(|cx| {
+                if *shutdown.borrow() {
+                    return Poll::Ready(None);
+                }
+                plain.stream().poll_readable(cx).map(|_| Some(()))
+            })
+            .await?;
+        }
+        self.0.proxy.process_new_http(session, shutdown).await
+    }
+
+    fn server_options(&self) -> Option<&HttpServerOptions> {
+        self.0.proxy.server_options.as_ref()
+    }
 }
 
 /// Pingora's proxy, with each HTTP/2 stream in a slot so that it can be ended from outside.

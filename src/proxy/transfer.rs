@@ -108,6 +108,10 @@ impl Slot {
 
     fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
+        self.rouse();
+    }
+
+    fn rouse(&self) {
         let mut waker = None;
         self.update(|doing| waker = doing.waker.clone());
         if let Some(waker) = waker {
@@ -141,6 +145,12 @@ impl Slots {
         });
         self.open.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(&slot));
         slot
+    }
+
+    /// Makes everything that is open look about itself.
+    pub(super) fn rouse(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.iter().filter_map(Weak::upgrade).for_each(|slot| slot.rouse());
     }
 
     /// Ends what must not go on: one look at everything that is open.

@@ -54,6 +54,11 @@ impl Downstream {
         }
     }
 
+    /// Waits until there is something to read, or the end.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.stream.get_ref().poll_read_ready(cx)
+    }
+
     /// Sends what is buffered once nobody adds to it: Pingora flushes a body that has a length only at its end, and
     /// looks whether the client says something whenever it waits for the storage.
     ///

@@ -51,6 +51,11 @@ impl<S: IO> Guarded<S> {
         Guarded { stream, reading: Reading::Head(HeadCheck::default()), slot, shared }
     }
 
+    /// What is guarded.
+    pub(crate) fn stream(&self) -> &S {
+        &self.stream
+    }
+
     /// Makes the answer to a refused head, and counts and logs it.
     fn refuse(&self, denial: Denial, is_head: bool) -> Vec<u8> {
         self.shared.metrics.count(Outcome::Denied, denial.reason());
