@@ -4,6 +4,7 @@ mod cache;
 mod client;
 mod control;
 mod cuts;
+mod dashboard;
 mod forwarding;
 mod hygiene;
 mod js_client;
