@@ -6,6 +6,7 @@ mod control;
 mod cuts;
 mod dashboard;
 mod forwarding;
+mod gallery;
 mod hygiene;
 mod js_client;
 mod jwks;

@@ -34,7 +34,7 @@ async fn storage() -> Storage {
 
 fn options(listen: SocketAddr, dir: &Path) -> S3Options {
     let (access_key_id, secret_access_key) = ("id".to_owned(), "secret".to_owned());
-    S3Options { listen, dir: dir.to_owned(), bucket: "media".to_owned(), access_key_id, secret_access_key }
+    S3Options { listen, dir: dir.to_owned(), bucket: "media".to_owned(), access_key_id, secret_access_key, paced: None }
 }
 
 /// `age` seconds ago, as `YYYYMMDDThhmmssZ`.
