@@ -22,6 +22,8 @@ pub(super) struct Asset {
 
 pub(super) static STYLE: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("style", "css", "text/css; charset=utf-8", include_str!("style.css")));
+pub(super) static DATA: LazyLock<Asset> =
+    LazyLock::new(|| Asset::new("data", "css", "text/css; charset=utf-8", include_str!("data.css")));
 pub(super) static ICON: LazyLock<Asset> =
     LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_str!("icon.svg")));
 
@@ -39,7 +41,7 @@ impl Asset {
 /// `GET /dashboard/assets/{name}`.
 pub(super) async fn get(name: Result<Path<String>, PathRejection>) -> Result<Response, Failure> {
     let name = name.map(|Path(name)| name).unwrap_or_default();
-    match [&*STYLE, &*ICON].into_iter().find(|asset| asset.name == name) {
+    match [&*STYLE, &*DATA, &*ICON].into_iter().find(|asset| asset.name == name) {
         None => Err(not_found().await),
         Some(asset) => {
             let fields = [(header::CONTENT_TYPE, asset.content_type), (header::CACHE_CONTROL, KEPT)];

@@ -5,7 +5,7 @@ use http::{HeaderValue, StatusCode, header};
 use maud::{DOCTYPE, Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::assets::{ICON, STYLE};
+use super::assets::{DATA, ICON, STYLE};
 use super::{Dashboard, HOME, Visitor};
 use crate::control::nodes::Receipt;
 use crate::gate::calendar_date;
@@ -114,6 +114,7 @@ fn document(title: &str, body: Markup) -> Markup {
                 meta name="color-scheme" content="light dark";
                 title { (title) " · mediagate" }
                 link rel="stylesheet" href=(STYLE.path());
+                link rel="stylesheet" href=(DATA.path());
                 link rel="icon" type="image/svg+xml" href=(ICON.path());
             }
             body { (body) }

@@ -57,7 +57,7 @@ class Tile {
     if (EXPIRED.includes(code)) this.#opened = undefined;
     this.hide();
     this.figure.dataset.state = "dead";
-    this.#say(`${status ?? "no answer"}`, `${code ?? ""} ${message}`);
+    this.#say(`${status ?? "closed"}`, code ? `${code}: ${message}` : message);
   }
 
   #say(state, refusal) {
@@ -110,6 +110,8 @@ class Video extends Tile {
     const player = document.createElement("video");
     player.muted = true;
     player.playsInline = true;
+    // Else the browser keeps the status from the player, which then tries again and again where it was refused.
+    player.crossOrigin = "anonymous";
     player.src = url;
     player.setAttribute("aria-label", "The video");
     player.addEventListener("error", () => this.#stopped(player));
@@ -187,7 +189,11 @@ class Person {
   }
 
   async #login(mode) {
-    this.#authToken ??= (await this.#ask("login")).authToken;
+    try {
+      this.#authToken ??= (await this.#ask("login")).authToken;
+    } catch {
+      throw new Error("Nobody is let in as this user: reactivate first.");
+    }
     const client = new Client({ control, app, mode });
     await client.login(this.#authToken);
     return client;
@@ -198,7 +204,8 @@ class Person {
     try {
       const { receipt } = await this.#ask(action);
       const { nodes, missing, slowestMs } = receipt;
-      told.textContent = `${action}d: ${nodes.length} of ${nodes.length + missing.length} nodes have it, the slowest after ${slowestMs} ms`;
+      const done = action === "deactivate" ? "Deactivated" : "Reactivated";
+      told.textContent = `${done}: ${nodes.length} of ${nodes.length + missing.length} nodes have it, the slowest after ${slowestMs} ms`;
     } catch (error) {
       told.textContent = error.message;
     }
