@@ -155,6 +155,11 @@ impl State {
 
     fn write_config(&self, options: &DevOptions, s3: SocketAddr) -> anyhow::Result<PathBuf> {
         let DevOptions { listen, control_listen, metrics_listen, .. } = options;
+        // Clients are told where media is: of all addresses, the one that the links here have.
+        let media_host = match listen.ip().is_unspecified() && listen.port() != 0 {
+            true => format!("media_host = \"{}\"\n", url(*listen).trim_start_matches("http://")),
+            false => String::new(),
+        };
         let text = format!(
             r#"# Written by `mediagate dev` on each start; changes are lost.
 [media]
@@ -164,7 +169,7 @@ cors_origins = ["*"]
 [control]
 listen = "{control_listen}"
 store = "sqlite:mediagate.db"
-[[control.api_keys]]
+{media_host}[[control.api_keys]]
 name = "dev"
 scope = "fullAccess"
 key_file = "secrets/backend.key"

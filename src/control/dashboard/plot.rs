@@ -93,12 +93,12 @@ fn table(title: &str, series: &[Series]) -> Markup {
             summary { "The same as a table" }
             div class="scroll" tabindex="0" role="region" aria-label=(format!("{title}, as a table")) {
                 table {
-                    caption { (title) ", in spans of " (SPAN) " minutes" }
+                    caption { (title) ", by minutes ago" }
                     thead {
                         tr {
                             th scope="col" { "What" }
                             @for from in (0..MINUTES).step_by(SPAN) {
-                                th scope="col" class="number" { (MINUTES - from) "–" (MINUTES - from - SPAN) " min ago" }
+                                th scope="col" class="number" { (MINUTES - from) "–" (MINUTES - from - SPAN) }
                             }
                         }
                     }
