@@ -24,8 +24,13 @@ pub(super) fn storage() -> Origin {
 /// A gateway over it.
 pub(super) fn gateway() -> (Origin, Mediagate) {
     let storage = storage();
-    let mediagate = Mediagate::serve(storage.address, |config| config);
+    let mediagate = Mediagate::serve(storage.address, unlimited);
     (storage, mediagate)
+}
+
+/// Lets a test ask again and again until something is so.
+pub(super) fn unlimited(config: String) -> String {
+    config.replace("[control]\n", "[control]\ncalls_per_minute = 0\n")
 }
 
 pub(super) fn encoded(text: &str) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::harness::{Browser, PAGES, encoded, gateway, storage};
+use super::harness::{Browser, PAGES, encoded, gateway, storage, unlimited};
 use crate::support::client::get;
 use crate::support::process::{API_KEY, Mediagate};
 use crate::support::{eventually, fat};
@@ -154,8 +154,9 @@ fn sessions_are_shown_without_their_secret_and_ended() {
 #[test]
 fn the_switch_goes_on_when_confirmed_and_never_back() {
     let storage = storage();
-    let mediagate =
-        Mediagate::serve(storage.address, |config| config.replace("id = \"demo\"", "id = \"demo\"\naccess = \"off\""));
+    let mediagate = Mediagate::serve(storage.address, |config| {
+        unlimited(config).replace("id = \"demo\"", "id = \"demo\"\naccess = \"off\"")
+    });
     let browser = logged_in(&mediagate);
     let page = || browser.get("/dashboard/access").text();
     assert!(page().contains("<li aria-current=\"step\"><b>off</b>"), "{}", page());
