@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use prometheus::core::Collector;
 use prometheus::{
     Encoder, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -248,6 +249,19 @@ impl Metrics {
             (Outcome::Served, "ok") => self.served.inc(),
             _ => self.requests.with_label_values(&[outcome.label(), reason]).inc(),
         }
+    }
+
+    /// Returns `mediagate_requests_total` as outcome, reason and count.
+    pub fn requests_by_outcome(&self) -> Vec<(String, String, u64)> {
+        let families = self.requests.collect();
+        let rows = families.iter().flat_map(|family| family.get_metric()).map(|metric| {
+            let label = |name: &str| {
+                let label = metric.get_label().iter().find(|label| label.name() == name);
+                label.map(|label| label.value().to_owned()).unwrap_or_default()
+            };
+            (label("outcome"), label("reason"), metric.get_counter().get_value() as u64)
+        });
+        rows.collect()
     }
 
     /// Returns everything in the Prometheus text format, with the gauges read at `now`.

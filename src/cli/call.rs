@@ -23,7 +23,7 @@ const TIMES: Times = Times { connect: Duration::from_secs(5), answer: Duration::
 
 /// Where to call, and as whom.
 #[derive(Debug, Clone, clap::Args)]
-pub(super) struct ControlArgs {
+pub(crate) struct ControlArgs {
     /// The control listener of the gateway.
     #[arg(long, value_name = "URL", env = "MEDIAGATE_CONTROL", default_value = "http://127.0.0.1:8081")]
     pub control: String,
@@ -39,13 +39,13 @@ pub(super) struct ControlArgs {
 }
 
 /// The key, and where it is from, for those whose key is refused.
-pub(super) struct ApiKey {
-    pub(super) key: Secret,
-    pub(super) origin: String,
+pub(crate) struct ApiKey {
+    pub(crate) key: Secret,
+    pub(crate) origin: String,
 }
 
 impl ApiKey {
-    pub(super) fn find(file: Option<&Path>) -> anyhow::Result<ApiKey> {
+    pub(crate) fn find(file: Option<&Path>) -> anyhow::Result<ApiKey> {
         let (key, origin) = match file {
             Some(path) => {
                 let content = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -66,7 +66,7 @@ impl ApiKey {
 }
 
 /// Makes one call; returns the `data` of the answer. `path` follows the version: `/users`.
-pub(super) async fn call(
+pub(crate) async fn call(
     args: &ControlArgs,
     key: &ApiKey,
     method: &Method,

@@ -1,6 +1,6 @@
 //! Arguments of the `mediagate` program.
 
-mod call;
+pub(crate) mod call;
 mod explain;
 mod targets;
 mod token;
@@ -73,6 +73,9 @@ struct DevArgs {
     /// Address of the metrics listener
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:9100")]
     metrics_listen: SocketAddr,
+    /// Address of the gallery: a page that shows what the gate does
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8082")]
+    gallery_listen: SocketAddr,
     /// Folder for configuration, secrets, samples and database
     #[arg(long, value_name = "DIR", default_value = ".mediagate")]
     state: PathBuf,
@@ -101,8 +104,8 @@ impl Cli {
         match self.command {
             Command::Dev(args) => {
                 logger::install();
-                let DevArgs { dir, listen, control_listen, metrics_listen, state, json } = args;
-                let options = DevOptions { dir, listen, control_listen, metrics_listen, state, json };
+                let DevArgs { dir, listen, control_listen, metrics_listen, gallery_listen, state, json } = args;
+                let options = DevOptions { dir, listen, control_listen, metrics_listen, gallery_listen, state, json };
                 runtime(worker_threads(0))?.block_on(dev::run(options))?;
                 Ok(ExitCode::SUCCESS)
             }

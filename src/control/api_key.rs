@@ -110,7 +110,8 @@ pub(super) fn shown(headers: &HeaderMap) -> Result<[u8; 32], ApiError> {
     single(headers, "apikey")?.map(digest).ok_or(ApiError::KeyMissing)
 }
 
-fn digest(key: &[u8]) -> [u8; 32] {
+/// What a key is compared by.
+pub(super) fn digest(key: &[u8]) -> [u8; 32] {
     Sha256::digest(key).into()
 }
 

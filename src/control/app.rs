@@ -1,7 +1,7 @@
 //! `/app`: the switch, and what was shared before it.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::{Extension, Request, State};
@@ -30,7 +30,7 @@ const MAX_TIME: u64 = 253_402_300_799;
 pub(super) struct Shown {
     id: String,
     /// What holds.
-    access: &'static str,
+    pub(super) access: &'static str,
     /// What the configuration says of it.
     configured_access: &'static str,
     /// Folders that need no token, beside those of the configuration.
@@ -39,7 +39,7 @@ pub(super) struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     tokenized_since: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    receipt: Option<Receipt>,
+    pub(super) receipt: Option<Receipt>,
 }
 
 /// `GET /app`.
@@ -78,31 +78,16 @@ pub(super) async fn update(
     }
     let since = fields.number("tokenizedSince", 0..=MAX_TIME);
     fields.finish()?;
-    if access.flatten().is_some_and(|access| access != Access::Off) && !state.gate().has_keys(&call.app.id) {
-        return Err(ApiError::NoVerifyingKey);
-    }
-    let configured = state.configured(&call.app);
-    let set = state.0.store.set(&call.app.id, move |settings| {
-        if let Some(Some(wanted)) = access {
-            configured.switched(settings.app, wanted)?;
-            settings.app.is_observed = wanted == Access::Observe;
-            settings.app.is_enforced = wanted == Access::Enforce;
-        }
-        if let Some(prefixes) = prefixes {
-            settings.prefixes = prefixes.into_iter().collect();
-        }
-        if let Some(since) = since {
-            settings.app.tokenized_since = Some(since).filter(|since| *since != 0);
-        }
-        Ok(())
-    });
-    let (settings, changes) = set.await?;
-    let settings = settings.map_err(ApiError::StepDown)?;
-    let committed = state.in_force(changes).await?;
-    let receipt = state.receipt(&committed, call.wait).await?;
-    let shown = state.shown(call.app, settings, receipt);
-    log::info!("control: `{}` changed the settings of app `{}`: access {}", caller.name, shown.id, shown.access);
-    Ok(Json(Data { data: shown }))
+    let wanted = WantedSettings { access: access.flatten(), prefixes, since };
+    Ok(Json(Data { data: state.set_app(&caller, call.app, wanted, call.wait).await? }))
+}
+
+/// What of an app's settings is to change.
+#[derive(Debug, Default)]
+pub(super) struct WantedSettings {
+    pub(super) access: Option<Access>,
+    pub(super) prefixes: Option<Vec<String>>,
+    pub(super) since: Option<u64>,
 }
 
 /// `GET /observed`: what would have been refused since each node started, if access were enforced.
@@ -118,6 +103,42 @@ pub(super) async fn observed(
 }
 
 impl ControlState {
+    /// Changes the settings of an app. They are in force on this node then.
+    pub(super) async fn set_app(
+        &self,
+        caller: &Caller,
+        app: App,
+        wanted: WantedSettings,
+        wait: Option<Duration>,
+    ) -> Result<Shown, ApiError> {
+        let WantedSettings { access, prefixes, since } = wanted;
+        if access.is_some_and(|access| access != Access::Off) && !self.gate().has_keys(&app.id) {
+            return Err(ApiError::NoVerifyingKey);
+        }
+        let configured = self.configured(&app);
+        let set = self.0.store.set(&app.id, move |settings| {
+            if let Some(wanted) = access {
+                configured.switched(settings.app, wanted)?;
+                settings.app.is_observed = wanted == Access::Observe;
+                settings.app.is_enforced = wanted == Access::Enforce;
+            }
+            if let Some(prefixes) = prefixes {
+                settings.prefixes = prefixes.into_iter().collect();
+            }
+            if let Some(since) = since {
+                settings.app.tokenized_since = Some(since).filter(|since| *since != 0);
+            }
+            Ok(())
+        });
+        let (settings, changes) = set.await?;
+        let settings = settings.map_err(ApiError::StepDown)?;
+        let committed = self.in_force(changes).await?;
+        let receipt = self.receipt(&committed, wait).await?;
+        let shown = self.shown(app, settings, receipt);
+        log::info!("control: `{}` changed the settings of app `{}`: access {}", caller.name, shown.id, shown.access);
+        Ok(shown)
+    }
+
     /// What the configuration says of an app's access.
     pub(super) fn configured(&self, app: &App) -> Access {
         self.gate().access(&app.id).unwrap_or_default()

@@ -16,6 +16,7 @@ use super::api_key::{Caller, hash};
 use super::call::{self, App};
 use super::error::ApiError;
 use super::fields::Fields;
+use super::nodes::Receipt;
 use super::query::{Listed, Query};
 use super::users::Data;
 use crate::relay::{now_micros, now_secs};
@@ -124,15 +125,7 @@ pub(super) async fn flush(
     let call = call::read(request, &state.gate(), &caller).await?;
     Fields::only_force(call.json.as_deref())?;
     let uid = call.app.uid_in_path(uid)?;
-    let until = state.sessions_until(&call.app);
-    let flushed = state.0.store.flush_tokens(&call.app.id, &uid, now_secs(), until).await;
-    let (is_user, changes) = flushed?;
-    if !is_user {
-        return Err(ApiError::UidNotFound(uid));
-    }
-    let committed = state.in_force(changes).await?;
-    state.receipt(&committed, call.wait).await?;
-    log::info!("control: `{}` cleared the auth tokens of a user of app `{}`", caller.name, call.app.id);
+    state.end_sessions(&caller, &call.app, &uid, call.wait).await?;
     Ok(Json(Data { data: Ended::new(format!("Cleared Auth Tokens successfully for uid {uid}.")) }))
 }
 
@@ -190,6 +183,24 @@ pub(super) async fn delete(
 }
 
 impl ControlState {
+    /// Ends every session of a user; all that was issued until now is dead on this node then.
+    pub(super) async fn end_sessions(
+        &self,
+        caller: &Caller,
+        app: &App,
+        uid: &str,
+        wait: Option<Duration>,
+    ) -> Result<Option<Receipt>, ApiError> {
+        let flushed = self.0.store.flush_tokens(&app.id, uid, now_secs(), self.sessions_until(app)).await;
+        let (is_user, changes) = flushed?;
+        if !is_user {
+            return Err(ApiError::UidNotFound(uid.to_owned()));
+        }
+        let committed = self.in_force(changes).await?;
+        log::info!("control: `{}` cleared the auth tokens of a user of app `{}`", caller.name, app.id);
+        self.receipt(&committed, wait).await
+    }
+
     /// Ends a session; its FATs are dead on this node then.
     pub(super) async fn end_session(
         &self,
@@ -197,14 +208,14 @@ impl ControlState {
         uid: &str,
         name: TokenName,
         wait: Option<Duration>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Option<Receipt>, ApiError> {
         let ended = self.0.store.delete_token(&app.id, uid, name, self.sessions_until(app)).await;
         let (was_there, changes) = ended?;
         if !was_there {
             return Err(ApiError::AuthTokenNotFound);
         }
         let committed = self.in_force(changes).await?;
-        self.receipt(&committed, wait).await.map(drop)
+        self.receipt(&committed, wait).await
     }
 }
 

@@ -16,7 +16,7 @@ use crate::gate::{Gate, UidCase, normalized_uid};
 const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// How long a body may take to come.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The app that a call is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,7 +175,8 @@ async fn json(headers: &HeaderMap, body: Body) -> Result<Option<Bytes>, ApiError
     Ok(Some(body))
 }
 
-async fn collect(body: Body, limit: Duration) -> Result<Bytes, ApiError> {
+/// Returns all of a body, which is bounded in size and time.
+pub(super) async fn collect(body: Body, limit: Duration) -> Result<Bytes, ApiError> {
     let body = tokio::time::timeout(limit, Limited::new(body, MAX_BODY_BYTES).collect()).await;
     match body.map_err(|_| ApiError::BodySlow)? {
         Ok(body) => Ok(body.to_bytes()),

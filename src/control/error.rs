@@ -82,7 +82,7 @@ impl ApiError {
         ApiError::Invalid(Details::from([(field.into(), vec![why.into()])]))
     }
 
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
             ApiError::Invalid(_) | ApiError::AppMissing | ApiError::AppUnknown | ApiError::UidExists(_) => {
                 StatusCode::BAD_REQUEST
@@ -134,7 +134,7 @@ impl ApiError {
         }
     }
 
-    fn message(&self) -> Cow<'static, str> {
+    pub(super) fn message(&self) -> Cow<'static, str> {
         let message = match self {
             ApiError::UidExists(uid) => {
                 return format!("The UID {uid} already exists, please use another UID.").into();

@@ -24,30 +24,30 @@ use crate::restrictions::{Event, RestrictionSet};
 #[serde(rename_all = "camelCase")]
 pub(super) struct Explained {
     /// Whether the request goes on to the storage.
-    admitted: bool,
+    pub(super) admitted: bool,
     /// The HTTP status of a refusal; 200 for what is admitted, as far as the gate knows.
-    status: u16,
+    pub(super) status: u16,
     /// The reason, as metrics and logs have it; `ok` without one.
-    reason: &'static str,
+    pub(super) reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<&'static str>,
+    pub(super) code: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'static str>,
+    pub(super) message: Option<&'static str>,
     /// What would be refused if access were enforced.
     #[serde(skip_serializing_if = "Option::is_none")]
-    observed: Option<&'static str>,
+    pub(super) observed: Option<&'static str>,
     /// UNIX seconds: objects that were last modified later are refused without a token.
     #[serde(skip_serializing_if = "Option::is_none")]
-    modified_before: Option<u64>,
-    access: &'static str,
+    pub(super) modified_before: Option<u64>,
+    pub(super) access: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    app: Option<String>,
+    pub(super) app: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    object: Option<String>,
+    pub(super) object: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    uid: Option<String>,
+    pub(super) uid: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    credential: Option<&'static str>,
+    pub(super) credential: Option<&'static str>,
 }
 
 /// `GET /explain?url=<encoded>`.
@@ -59,29 +59,36 @@ pub(super) async fn explain(
     caller.full_access()?;
     let query = Query::read(request.uri(), &["url"])?;
     let url = query.text("url").ok_or_else(|| ApiError::required("url"))?;
-    let asked = request_for(url).ok_or_else(|| {
-        ApiError::invalid("url", "The url must be a whole media URL, like https://files.example/app/media/7.jpg?fat=…")
-    })?;
-    let gate = state.gate();
-    // The app is the URL's own, unless the key is for another one; what the call names must be there all the same.
-    let named = asked.uri.path().split('/').nth(1).unwrap_or_default().to_owned();
+    // What the call names must be there.
     if caller.app.is_some() || request.headers().contains_key("appid") {
-        let app = App::of(request.headers(), &gate, &caller)?;
-        if caller.app.is_some() && app.id != named {
+        App::of(request.headers(), &state.gate(), &caller)?;
+    }
+    Ok(Json(Data { data: state.explain(url, &caller).await? }))
+}
+
+impl ControlState {
+    /// Says what the gate would answer to `url`, whose app is its own, unless the caller's key is for another one.
+    pub(super) async fn explain(&self, url: &str, caller: &Caller) -> Result<Explained, ApiError> {
+        let asked = request_for(url).ok_or_else(|| {
+            let why = "The url must be a whole media URL, like https://files.example/app/media/7.jpg?fat=…";
+            ApiError::invalid("url", why)
+        })?;
+        let gate = self.gate();
+        let named = asked.uri.path().split('/').nth(1).unwrap_or_default().to_owned();
+        if caller.app.as_deref().is_some_and(|own| own != named) {
             return Err(ApiError::AppUnknown);
         }
+        let names = named_by(&asked);
+        let names = [names.uid, names.sid, names.jti].map(|name| name.filter(|name| is_name(name)).unwrap_or_default());
+        let uid_case = gate.uid_case(&named).unwrap_or_default();
+        let uid = uid_case.normalize(&names[0]).map(std::borrow::Cow::into_owned).unwrap_or_default();
+        let entries = self.0.store.restrictions_of(&named, [&uid, &names[1], &names[2]]).await?;
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_micros(now_micros());
+        let now = Now { wall, monotonic: Instant::now() };
+        let set = RestrictionSet::new([0, 0], now.monotonic);
+        set.apply(Event::Snapshot { seq: 0, entries }, now.monotonic);
+        Ok(explained(&gate, &asked, &named, &set, now))
     }
-    let names = named_by(&asked);
-    let names = [names.uid, names.sid, names.jti].map(|name| name.filter(|name| is_name(name)).unwrap_or_default());
-    let uid_case = gate.uid_case(&named).unwrap_or_default();
-    let uid = uid_case.normalize(&names[0]).map(std::borrow::Cow::into_owned).unwrap_or_default();
-    let held = state.0.store.restrictions_of(&named, [&uid, &names[1], &names[2]]).await;
-    let entries = held?;
-    let wall = SystemTime::UNIX_EPOCH + Duration::from_micros(now_micros());
-    let now = Now { wall, monotonic: Instant::now() };
-    let set = RestrictionSet::new([0, 0], now.monotonic);
-    set.apply(Event::Snapshot { seq: 0, entries }, now.monotonic);
-    Ok(Json(Data { data: explained(&gate, &asked, &named, &set, now) }))
 }
 
 /// The request that a client makes with `url`.

@@ -92,7 +92,7 @@ pub(super) async fn logout(State(state): State<ControlState>, request: Request) 
     let name = TokenName::Sid(session.token.sid);
     match state.end_session(&session.app, &session.user.uid, name, session.wait).await {
         // Two logouts at a time: both have what they want.
-        Ok(()) | Err(ApiError::AuthTokenNotFound) => Ok(Json(Data { data: Ended::new("Logged out successfully.") })),
+        Ok(_) | Err(ApiError::AuthTokenNotFound) => Ok(Json(Data { data: Ended::new("Logged out successfully.") })),
         Err(error) => Err(error),
     }
 }

@@ -9,6 +9,7 @@ mod auth_tokens;
 mod body;
 mod cache;
 mod call;
+mod dashboard;
 mod ending;
 mod error;
 mod explain;
@@ -26,6 +27,7 @@ mod profiles;
 mod query;
 mod restrictions;
 mod routes;
+pub(crate) mod same_origin;
 mod stored_keys;
 mod users;
 
@@ -50,9 +52,11 @@ use crate::proxy::{TlsError, server_config};
 use crate::restrictions::Change;
 use crate::store::{Store, Wanted};
 use api_key::ApiKeys;
+use dashboard::Dashboard;
 use error::ApiError;
 use limits::Limits;
 use nodes::{Nodes, Receipt};
+use same_origin::Transport;
 use stored_keys::StoredKeys;
 
 /// How many users one call may name.
@@ -192,8 +196,12 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let address = listener.local_addr()?;
     log::info!("control: listening on {address}");
-    listener::serve(listener, tls, routes::router(state), shutdown).await;
-    Ok(())
+    let transport = if tls.is_some() { Transport::Tls } else { Transport::Plain };
+    let dashboard = Dashboard::new(state.clone(), transport);
+    tokio::select! {
+        () = listener::serve(listener, tls, routes::router(state, &dashboard), shutdown) => Ok(()),
+        never = dashboard.count_minutes() => match never {},
+    }
 }
 
 #[cfg(test)]

@@ -25,8 +25,13 @@ pub(super) struct Query<'a>(BTreeMap<Cow<'a, str>, Cow<'a, str>>);
 impl<'a> Query<'a> {
     /// Reads the parameters of `uri`, which may have those of `known` and no others.
     pub(super) fn read(uri: &'a Uri, known: &[&str]) -> Result<Query<'a>, ApiError> {
+        Query::parse(uri.query().unwrap_or_default().as_bytes(), known)
+    }
+
+    /// The same of a query, or of the fields of a form.
+    pub(super) fn parse(text: &'a [u8], known: &[&str]) -> Result<Query<'a>, ApiError> {
         let mut found = BTreeMap::new();
-        for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+        for (name, value) in form_urlencoded::parse(text) {
             let Some(known) = known.iter().find(|known| **known == name) else {
                 let list = known.join(", ");
                 let why = if known.is_empty() {

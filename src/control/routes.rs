@@ -12,6 +12,7 @@ use axum::{Json, Router};
 use http::{HeaderValue, Method, StatusCode, Version, header};
 
 use super::api_key::{Caller, shown};
+use super::dashboard::Dashboard;
 use super::ending::Watched;
 use super::error::ApiError;
 use super::nodes::Node;
@@ -28,7 +29,7 @@ const CLIENT_HEADERS: &str = "accept, apikey, appid, authtoken, content-type, re
 /// How long browsers remember what is allowed, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "86400";
 
-pub(super) fn router(state: ControlState) -> Router {
+pub(super) fn router(state: ControlState, dashboard: &Dashboard) -> Router {
     let keyed = || middleware::from_fn_with_state(state.clone(), authenticate);
     let api = routed(api()).layer(keyed());
     let clients = routed(clients()).layer(middleware::from_fn(across_sites));
@@ -38,9 +39,10 @@ pub(super) fn router(state: ControlState) -> Router {
     Router::new()
         .nest("/v3", all.clone())
         .nest("/v3.0", all)
+        .merge(dashboard.router())
         .fallback(not_found.layer(keyed()))
-        .layer(middleware::from_fn(frame))
         .with_state(state)
+        .layer(middleware::from_fn(frame))
 }
 
 /// Paths below the version, each with what answers its methods.
@@ -97,9 +99,7 @@ async fn list_nodes(
 ) -> Result<Json<Data<Vec<Node>>>, ApiError> {
     caller.full_access()?;
     call::no_query(request.uri())?;
-    let seq = state.0.store.seq().await?;
-    let source = state.0.store.source().await?;
-    Ok(Json(Data { data: state.0.nodes.list(&source, seq, Instant::now()) }))
+    Ok(Json(Data { data: state.nodes().await? }))
 }
 
 async fn not_found() -> ApiError {
@@ -120,8 +120,15 @@ async fn authenticate(State(state): State<ControlState>, mut request: Request, n
 }
 
 impl ControlState {
+    /// The nodes that serve files, and how far each has come.
+    pub(super) async fn nodes(&self) -> Result<Vec<Node>, ApiError> {
+        let seq = self.0.store.seq().await?;
+        let source = self.0.store.source().await?;
+        Ok(self.0.nodes.list(&source, seq, Instant::now()))
+    }
+
     /// Returns who makes a call: by a configured key, or else by one of the store's.
-    async fn caller(&self, shown: [u8; 32]) -> Result<Caller, ApiError> {
+    pub(super) async fn caller(&self, shown: [u8; 32]) -> Result<Caller, ApiError> {
         let hash = hex(&shown);
         if let Some(caller) = self.0.api_keys.caller(&shown) {
             self.limit(hash.into())?;
@@ -171,7 +178,7 @@ async fn frame(request: Request, next: Next) -> Response {
         next.run(Request::from_parts(parts, Body::new(body))).await
     };
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // What is left of a body is not read as another request, and not waited for.
     if ambiguous || chunked || !ended.is_true() {

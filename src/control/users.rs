@@ -135,17 +135,17 @@ async fn remove(
 }
 
 /// A user of a call: the uid as the app compares it, and as it was sent.
-struct Named {
-    uid: String,
-    sent: String,
+pub(super) struct Named {
+    pub(super) uid: String,
+    pub(super) sent: String,
 }
 
 /// Which users a call is about.
-struct UsersCall {
-    app: App,
-    uids: Vec<Named>,
+pub(super) struct UsersCall {
+    pub(super) app: App,
+    pub(super) uids: Vec<Named>,
     /// How long it waits for receipts.
-    wait: Option<Duration>,
+    pub(super) wait: Option<Duration>,
 }
 
 async fn deactivated(state: &ControlState, caller: &Caller, call: UsersCall) -> Result<Deactivated, ApiError> {
@@ -192,16 +192,21 @@ fn uids(app: &App, field: &str, list: Value) -> Result<Vec<Named>, ApiError> {
 }
 
 /// What became of users.
-struct Done {
-    changed: Vec<String>,
+pub(super) struct Done {
+    pub(super) changed: Vec<String>,
     unchanged: Vec<String>,
     not_found: Vec<String>,
-    receipt: Option<Receipt>,
+    pub(super) receipt: Option<Receipt>,
 }
 
 /// Deactivates or reactivates users. Returns those for whom that changed something, and the others, once it holds
 /// for every request for a file here, with the nodes' receipts where the call waits for them.
-async fn set(state: &ControlState, caller: &Caller, call: UsersCall, in_force: bool) -> Result<Done, ApiError> {
+pub(super) async fn set(
+    state: &ControlState,
+    caller: &Caller,
+    call: UsersCall,
+    in_force: bool,
+) -> Result<Done, ApiError> {
     let UsersCall { app, uids, wait } = call;
     let wanted = |user: &Named| {
         let scope = Scope::User { app: app.id.clone(), uid: user.uid.clone() };

@@ -3,6 +3,7 @@
 //! It writes a configuration, secrets and sample files into a state folder, starts an S3 server over the files, and
 //! then runs what `mediagate serve` runs.
 
+mod gallery;
 pub mod s3;
 pub mod samples;
 
@@ -22,7 +23,8 @@ use crate::relay::now_secs;
 use crate::serve::Gateway;
 use crate::store::users::Profile;
 use crate::store::{self, Store};
-use s3::{S3Options, S3Server};
+use gallery::Gallery;
+use s3::{Paced, S3Options, S3Server};
 
 /// The app whose files are served.
 const APP: &str = "demo";
@@ -50,6 +52,8 @@ pub struct DevOptions {
     pub control_listen: SocketAddr,
     /// The metrics listener.
     pub metrics_listen: SocketAddr,
+    /// The listener of the gallery.
+    pub gallery_listen: SocketAddr,
     /// Where configuration, secrets, samples and the database are kept.
     pub state: PathBuf,
     /// Print one JSON line instead of text.
@@ -63,17 +67,23 @@ pub struct DevOptions {
 /// A state folder that cannot be written, an address that is taken.
 pub async fn run(options: DevOptions) -> anyhow::Result<()> {
     let state = State::open(&options.state)?;
-    let (dir, keys) = match &options.dir {
+    let (dir, keys, paced) = match &options.dir {
         Some(dir) => {
             let dir = dir.canonicalize().with_context(|| format!("cannot open the folder {}", dir.display()))?;
             let keys = samples::list_objects(&dir, MAX_LINKED_FILES)?;
-            (dir, keys)
+            (dir, keys, None)
         }
         None => {
             let dir = state.path("files");
             let keys = samples::write_samples(&dir).context("cannot write the sample files")?;
-            (dir, keys)
+            let (key, bytes_per_second) = (samples::STREAM.to_owned(), samples::STREAM_BYTES_PER_SECOND);
+            (dir, keys, Some(Paced { key, bytes_per_second }))
         }
+    };
+    let shown = match &paced {
+        // What is still being sent while it is played can be seen to be cut.
+        Some(stream) => [keys.as_slice(), std::slice::from_ref(&stream.key)].concat(),
+        None => keys.clone(),
     };
     let s3 = S3Server::start(S3Options {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -81,13 +91,16 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
         bucket: "media".into(),
         access_key_id: state.s3_id.clone(),
         secret_access_key: state.s3_key.clone(),
+        paced,
     })
     .await?;
     let config_file = state.write_config(&options, s3.addr())?;
     register(&state.path("mediagate.db")).await?;
     let gateway = Gateway::start(Config::load(&config_file)?, &config_file).await?;
 
-    let ready = Ready::new(&state, &gateway, &s3, &keys)?;
+    let gallery = gallery::listen(options.gallery_listen).await?;
+    let ready = Ready::new(&state, &gateway, &s3, gallery.local_addr()?, &keys)?;
+    let gallery = tokio::spawn(gallery::serve(gallery, Gallery::new(&ready, &shown)));
     if options.json {
         println!("{}", serde_json::to_string(&ready)?);
     } else {
@@ -95,6 +108,7 @@ pub async fn run(options: DevOptions) -> anyhow::Result<()> {
     }
     std::io::stdout().flush()?;
     let ended = gateway.run().await;
+    gallery.abort();
     s3.shutdown().await;
     ended
 }
@@ -141,6 +155,11 @@ impl State {
 
     fn write_config(&self, options: &DevOptions, s3: SocketAddr) -> anyhow::Result<PathBuf> {
         let DevOptions { listen, control_listen, metrics_listen, .. } = options;
+        // Clients are told where media is: of all addresses, the one that the links here have.
+        let media_host = match listen.ip().is_unspecified() && listen.port() != 0 {
+            true => format!("media_host = \"{}\"\n", url(*listen).trim_start_matches("http://")),
+            false => String::new(),
+        };
         let text = format!(
             r#"# Written by `mediagate dev` on each start; changes are lost.
 [media]
@@ -150,7 +169,7 @@ cors_origins = ["*"]
 [control]
 listen = "{control_listen}"
 store = "sqlite:mediagate.db"
-[[control.api_keys]]
+{media_host}[[control.api_keys]]
 name = "dev"
 scope = "fullAccess"
 key_file = "secrets/backend.key"
@@ -205,6 +224,7 @@ fn secret(path: &Path) -> anyhow::Result<String> {
 /// What a program that started `mediagate dev --json` needs.
 #[derive(serde::Serialize)]
 struct Ready {
+    gallery: String,
     media: String,
     control: String,
     metrics: String,
@@ -225,11 +245,16 @@ struct User {
 }
 
 impl Ready {
-    fn new(state: &State, gateway: &Gateway, s3: &S3Server, keys: &[String]) -> anyhow::Result<Ready> {
+    fn new(
+        state: &State,
+        gateway: &Gateway,
+        s3: &S3Server,
+        gallery: SocketAddr,
+        keys: &[String],
+    ) -> anyhow::Result<Ready> {
         let listening = "dev always has this listener";
         let media = url(*gateway.media.first().context(listening)?);
-        let objects: Vec<String> =
-            keys.iter().map(|key| format!("/{APP}/{}", utf8_percent_encode(key, PATH))).collect();
+        let objects: Vec<String> = keys.iter().map(|key| object_path(key)).collect();
         let users: Vec<User> = USERS
             .into_iter()
             .map(|uid| {
@@ -241,6 +266,7 @@ impl Ready {
         let link = |user: &User, object: &String| format!("{media}{object}?fat={}", user.fat);
         let links = users.iter().flat_map(|user| objects.iter().map(|object| link(user, object))).collect();
         Ok(Ready {
+            gallery: url(gallery),
             links,
             media,
             control: url(gateway.control.context(listening)?),
@@ -256,7 +282,10 @@ impl Ready {
     /// What a person reads.
     fn guide(&self, state: &State, dir: &Path) -> String {
         let mut text = format!(
-            "\nmediagate is running over {}\n\n  media    {}\n  control  {}\n  metrics  {}/metrics\n",
+            "\nOpen {}/ in a browser: what alice and bob see, and what becomes of it when you deactivate bob.\n\n\
+             mediagate is running over {}\n\n  media      {}\n  control    {}\n  dashboard  {3}/dashboard\n  \
+             metrics    {}/metrics\n",
+            self.gallery,
             dir.display(),
             self.media,
             self.control,
@@ -279,6 +308,7 @@ impl Ready {
              once, alice's go on.\n\n\
              \x20 {program} user deactivate bob --control {control} --api-key-file {key}\n\
              \x20 {program} user activate bob --control {control} --api-key-file {key}\n\n\
+             The dashboard's login is the API key in {key}.\n\n\
              More tokens: {program} token mint --config {config} --app {APP} --uid carol\n\n\
              Everything is kept in {state}. Ctrl-C stops it.\n",
             control = self.control,
@@ -288,6 +318,11 @@ impl Ready {
         );
         text
     }
+}
+
+/// The path of an object's URL.
+fn object_path(key: &str) -> String {
+    format!("/{APP}/{}", utf8_percent_encode(key, PATH))
 }
 
 fn url(address: SocketAddr) -> String {

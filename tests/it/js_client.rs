@@ -25,8 +25,9 @@ fn node(args: &[&str], env: &[(String, &str)]) -> (Output, String) {
 }
 
 /// Runs files of tests; the gate that they are about is what `ready` says.
-fn check(files: &[&str], ready: &Value) {
-    let variables = ["media", "control", "apikey"].map(|name| (format!("MEDIAGATE_{}", name.to_uppercase()), name));
+pub(crate) fn check(files: &[&str], ready: &Value) {
+    let variables =
+        ["media", "control", "apikey", "gallery"].map(|name| (format!("MEDIAGATE_{}", name.to_uppercase()), name));
     let env = variables.map(|(variable, name)| (variable, ready[name].as_str().unwrap_or_default()));
     let (output, text) = node(&[&["--test", "--test-reporter=tap"], files].concat(), &env);
     assert!(output.status.success(), "{text}");

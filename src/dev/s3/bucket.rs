@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use s3s::dto::{GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob};
 use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
+use super::Paced;
 use super::conditions::Conditions;
 use super::object::{FileBody, Object};
 
@@ -13,6 +14,7 @@ use super::object::{FileBody, Object};
 pub(super) struct Folder {
     pub(super) dir: PathBuf,
     pub(super) bucket: String,
+    pub(super) paced: Option<Paced>,
 }
 
 #[async_trait::async_trait]
@@ -37,7 +39,8 @@ impl S3 for Folder {
         output.content_type = Some(content_type(&request.input.key).to_owned());
         output.e_tag = Some(object.e_tag());
         output.last_modified = Some(object.last_modified);
-        let body = FileBody::new(object.file, left);
+        let pace = self.paced.as_ref().filter(|paced| paced.key == request.input.key);
+        let body = FileBody::new(object.file, left, pace.map(|paced| paced.bytes_per_second));
         output.body = Some(StreamingBlob::from(Body::http_body(body)));
         Ok(S3Response::new(output))
     }

@@ -40,6 +40,17 @@ pub struct S3Options {
     pub access_key_id: String,
     /// The secret that requests must be signed with.
     pub secret_access_key: String,
+    /// An object that is sent no faster than it is played; `None`: every one as fast as it goes.
+    pub paced: Option<Paced>,
+}
+
+/// How fast one object is sent.
+#[derive(Debug, Clone)]
+pub struct Paced {
+    /// Its key.
+    pub key: String,
+    /// How much of it a player takes in a second; not 0.
+    pub bytes_per_second: u64,
 }
 
 /// A running server. It stops, and cuts what it is sending, when dropped.
@@ -56,13 +67,13 @@ impl S3Server {
     ///
     /// When the folder does not exist, the bucket's name is not one, or the address is taken.
     pub async fn start(options: S3Options) -> anyhow::Result<S3Server> {
-        let S3Options { listen, dir, bucket, access_key_id, secret_access_key } = options;
+        let S3Options { listen, dir, bucket, access_key_id, secret_access_key, paced } = options;
         anyhow::ensure!(s3s::path::check_bucket_name(&bucket), "`{bucket}` cannot name a bucket");
         let dir = dir.canonicalize().with_context(|| format!("cannot open the folder {}", dir.display()))?;
         anyhow::ensure!(dir.is_dir(), "{} is not a folder", dir.display());
         let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let addr = listener.local_addr()?;
-        let mut builder = S3ServiceBuilder::new(Folder { dir, bucket });
+        let mut builder = S3ServiceBuilder::new(Folder { dir, bucket, paced });
         builder.set_auth(SimpleAuth::from_single(access_key_id, secret_access_key));
         Ok(S3Server { addr, accepting: tokio::spawn(accept(listener, builder.build())) })
     }

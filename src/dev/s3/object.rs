@@ -14,6 +14,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use s3s::dto::{ETag, Timestamp, TimestampFormat};
 use s3s::{S3Error, S3ErrorCode};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::{Instant, Sleep};
 
 /// Bytes of a file that one response holds in memory at a time.
 const CHUNK: u64 = 64 * 1024;
@@ -69,16 +70,45 @@ impl Object {
     }
 }
 
+/// Bytes of a paced file that are sent at once, for a player to begin with.
+const HEAD_START: u64 = 256 * 1024;
+
+/// The same, of what it is sent from then on.
+const PACED_CHUNK: u64 = 16 * 1024;
+
 /// What is left to send of a file, a chunk at a time.
 pub(super) struct FileBody {
     file: tokio::fs::File,
     left: u64,
+    pace: Option<Pace>,
 }
 
 impl FileBody {
-    /// Sends `left` bytes of `file` from where it stands.
-    pub(super) fn new(file: File, left: u64) -> FileBody {
-        FileBody { file: tokio::fs::File::from_std(file), left }
+    /// Sends `left` bytes of `file` from where it stands, so many a second where that is said.
+    pub(super) fn new(file: File, left: u64, bytes_per_second: Option<u64>) -> FileBody {
+        FileBody { file: tokio::fs::File::from_std(file), left, pace: bytes_per_second.map(Pace::new) }
+    }
+}
+
+/// When the next chunk is due.
+struct Pace {
+    bytes_per_second: u64,
+    begun: Instant,
+    sent: u64,
+    due: Pin<Box<Sleep>>,
+}
+
+impl Pace {
+    fn new(bytes_per_second: u64) -> Pace {
+        let begun = Instant::now();
+        Pace { bytes_per_second, begun, sent: 0, due: Box::pin(tokio::time::sleep_until(begun)) }
+    }
+
+    fn sent(&mut self, bytes: u64) {
+        self.sent += bytes;
+        let ahead = self.sent.saturating_sub(HEAD_START);
+        let due = Duration::from_micros(ahead.saturating_mul(1_000_000) / self.bytes_per_second.max(1));
+        self.due.as_mut().reset(self.begun + due);
     }
 }
 
@@ -90,7 +120,12 @@ impl HttpBody for FileBody {
         if self.left == 0 {
             return Poll::Ready(None);
         }
-        let mut chunk = vec![0; self.left.min(CHUNK) as usize];
+        let mut most = CHUNK;
+        if let Some(pace) = &mut self.pace {
+            ready!(pace.due.as_mut().poll(cx));
+            most = PACED_CHUNK;
+        }
+        let mut chunk = vec![0; self.left.min(most) as usize];
         let mut read = ReadBuf::new(&mut chunk);
         ready!(Pin::new(&mut self.file).poll_read(cx, &mut read))?;
         let len = read.filled().len();
@@ -99,6 +134,9 @@ impl HttpBody for FileBody {
         }
         chunk.truncate(len);
         self.left -= len as u64;
+        if let Some(pace) = &mut self.pace {
+            pace.sent(len as u64);
+        }
         Poll::Ready(Some(Ok(Frame::data(chunk.into()))))
     }
 

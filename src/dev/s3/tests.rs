@@ -3,6 +3,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use hmac::{Hmac, KeyInit, Mac};
+use hyper::body::Body as _;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use s3s::dto::{Timestamp, TimestampFormat};
 use sha2::{Digest, Sha256};
@@ -34,7 +35,7 @@ async fn storage() -> Storage {
 
 fn options(listen: SocketAddr, dir: &Path) -> S3Options {
     let (access_key_id, secret_access_key) = ("id".to_owned(), "secret".to_owned());
-    S3Options { listen, dir: dir.to_owned(), bucket: "media".to_owned(), access_key_id, secret_access_key }
+    S3Options { listen, dir: dir.to_owned(), bucket: "media".to_owned(), access_key_id, secret_access_key, paced: None }
 }
 
 /// `age` seconds ago, as `YYYYMMDDThhmmssZ`.
@@ -215,4 +216,23 @@ async fn it_stops_cuts_what_it_sends_and_frees_its_port() {
     assert!((rest.len() as u64) < GIB / 4, "what was on its way arrives, no more: {}", rest.len());
     S3Server::start(options(addr, dir.path())).await.unwrap().shutdown().await;
     assert!(S3Server::start(options(addr, &dir.path().join("secret"))).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_paced_object_comes_no_faster_than_it_is_played() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("film");
+    File::create(&path).unwrap().set_len(1_000_000).unwrap();
+    let took = async |bytes_per_second| {
+        let begun = tokio::time::Instant::now();
+        let mut body = object::FileBody::new(File::open(&path).unwrap(), 1_000_000, bytes_per_second);
+        let mut bytes = 0;
+        while let Some(frame) = std::future::poll_fn(|cx| std::pin::Pin::new(&mut body).poll_frame(cx)).await {
+            bytes += frame.unwrap().into_data().unwrap().len();
+        }
+        (bytes, begun.elapsed().as_secs())
+    };
+    assert_eq!(took(None).await, (1_000_000, 0));
+    // The first quarter of a megabyte comes at once.
+    assert_eq!(took(Some(100_000)).await, (1_000_000, 7));
 }

@@ -15,13 +15,19 @@ pub use listing::list_objects;
 const PICTURE: &str = "media/picture.png";
 const TEXT: &str = "media/readme.txt";
 const VIDEO: &str = "media/clip.mp4";
+/// A video that goes on for a while, for the gallery: links to it would take as long to open.
+pub(crate) const STREAM: &str = "media/stream.mp4";
+
+/// What a player of [`STREAM`] takes in a second.
+pub(crate) const STREAM_BYTES_PER_SECOND: u64 = 23_200 * 1000 / mp4::STREAM.frame_ms as u64;
+
 /// A name with what goes wrong when a URL is built by hand: an encoding left out, done twice, or undone too early.
 const ODD: &str = "media/odd name + @ () % # ünïcödé 文字.txt";
 
 /// Makes the bytes of a sample.
 type Content = fn() -> Vec<u8>;
 
-/// Makes the sample files that are missing below `dir`/media and returns the keys of all of them.
+/// Makes the sample files that are missing below `dir`/media and returns the keys of those that are soon read.
 ///
 /// A file that exists is left as it is. A new one appears whole or not at all.
 ///
@@ -29,11 +35,12 @@ type Content = fn() -> Vec<u8>;
 ///
 /// When the folder cannot be made or written to.
 pub fn write_samples(dir: &Path) -> io::Result<Vec<String>> {
-    let samples: [(&str, Content); 4] = [
+    let samples: [(&str, Content); 5] = [
         (PICTURE, png::gradient),
         (TEXT, || b"This text came through the gate.\nDeactivate its user and the same link answers 403.\n".to_vec()),
-        (VIDEO, mp4::clip),
+        (VIDEO, || mp4::CLIP.bytes()),
         (ODD, || format!("The key of this object is:\n{ODD}\n").into_bytes()),
+        (STREAM, || mp4::STREAM.bytes()),
     ];
     fs::create_dir_all(dir.join("media"))?;
     for (key, content) in samples {
@@ -42,7 +49,7 @@ pub fn write_samples(dir: &Path) -> io::Result<Vec<String>> {
             write_whole(&path, &content())?;
         }
     }
-    Ok(samples.map(|(key, _)| key.to_owned()).to_vec())
+    Ok(samples.iter().map(|(key, _)| (*key).to_owned()).filter(|key| key != STREAM).collect())
 }
 
 /// Writes beside `path`, then renames: nobody reads half a file.
@@ -81,16 +88,25 @@ mod tests {
     }
 
     #[test]
-    fn the_clip_can_be_played_from_any_frame() {
-        let clip = mp4::clip();
+    fn a_video_can_be_played_from_any_frame() {
+        let (clip, stream) = (mp4::CLIP.bytes(), mp4::STREAM.bytes());
         assert!((2_000_000..4_000_000).contains(&clip.len()), "{}", clip.len());
-        let kinds: Vec<_> = boxes(&clip).iter().map(|found| found.0).collect();
+        check_video(&clip, mp4::CLIP);
+        check_video(&stream, mp4::STREAM);
+        let seconds = u64::from(mp4::STREAM.frames * mp4::STREAM.frame_ms) / 1000;
+        let rate = stream.len() as u64 / seconds;
+        assert!((rate..rate + 2000).contains(&STREAM_BYTES_PER_SECOND), "{rate}");
+    }
+
+    #[track_caller]
+    fn check_video(clip: &[u8], film: mp4::Film) {
+        let kinds: Vec<_> = boxes(clip).iter().map(|found| found.0).collect();
         assert_eq!(kinds, [b"ftyp", b"moov", b"mdat"], "the header is in front of the media");
-        let stbl = inside(&clip, &["moov", "trak", "mdia", "minf", "stbl"]);
+        let stbl = inside(clip, &["moov", "trak", "mdia", "minf", "stbl"]);
         let [stsz, stss, stsc, stco] = ["stsz", "stss", "stsc", "stco"].map(|kind| inside(stbl, &[kind]));
-        let frames = mp4::FRAMES as usize;
+        let frames = film.frames as usize;
         assert_eq!([number(stsz, 2), number(stss, 1), number(stco, 1) * number(stsc, 3)], [frames; 3]);
-        let mut at = clip.len() - inside(&clip, &["mdat"]).len();
+        let mut at = clip.len() - inside(clip, &["mdat"]).len();
         for n in 0..frames {
             if n % number(stsc, 3) == 0 {
                 assert_eq!(number(stco, 2 + n / number(stsc, 3)), at);
@@ -130,6 +146,7 @@ mod tests {
         assert!(state().eq(before));
         assert_eq!(fs::read(dir.path().join(TEXT)).unwrap(), b"mine");
         let mut sorted = keys.clone();
+        sorted.push(STREAM.to_owned());
         sorted.sort();
         assert_eq!(list_objects(dir.path(), usize::MAX).unwrap(), sorted, "and nothing else is left behind");
     }

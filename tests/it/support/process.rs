@@ -38,7 +38,10 @@ impl Mediagate {
     pub fn dev(state: &Path, more: &[&str]) -> (Mediagate, Value) {
         let mut command = Command::new(binary());
         command.args(["dev", "--json", "--listen", "127.0.0.1:0", "--control-listen", "127.0.0.1:0"]);
-        command.args(["--metrics-listen", "127.0.0.1:0", "--state"]).arg(state).args(more);
+        command
+            .args(["--metrics-listen", "127.0.0.1:0", "--gallery-listen", "127.0.0.1:0", "--state"])
+            .arg(state)
+            .args(more);
         let (mut child, log) = spawn(&mut command);
         let mut line = String::new();
         let stdout = child.stdout.take().expect("standard output is a pipe");
