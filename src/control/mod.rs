@@ -17,7 +17,7 @@ mod fields;
 mod issuer;
 mod keys;
 mod limits;
-mod listener;
+pub(crate) mod listener;
 mod me;
 pub mod nodes;
 mod openapi;
@@ -54,6 +54,9 @@ use error::ApiError;
 use limits::Limits;
 use nodes::{Nodes, Receipt};
 use stored_keys::StoredKeys;
+
+/// What the listener takes.
+const SOCKETS: listener::Limits = listener::Limits { connections: 256, head_bytes: 16 * 1024, head_fields: 64 };
 
 /// How many users one call may name.
 pub const MAX_UIDS: usize = 1000;
@@ -192,7 +195,7 @@ pub async fn serve(
 ) -> std::io::Result<()> {
     let address = listener.local_addr()?;
     log::info!("control: listening on {address}");
-    listener::serve(listener, tls, routes::router(state), shutdown).await;
+    listener::serve(listener, tls, routes::router(state), SOCKETS, shutdown).await;
     Ok(())
 }
 

@@ -27,7 +27,7 @@ pub(super) fn pass_on(session: &Session, upstream: &mut ResponseHeader, exchange
     if !has_length && upstream.headers.contains_key(header::TRANSFER_ENCODING) && knows_chunks {
         fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    common_fields(&mut fields, &exchange.origin);
+    exchange.add_fields(&mut fields);
     *upstream = response(upstream.status, fields);
 }
 
