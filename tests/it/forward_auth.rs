@@ -1,13 +1,16 @@
 //! Other proxies that ask the gate and fetch by themselves: every way to ask, and nginx and Caddy as `conf/` has them.
 
-use std::net::{SocketAddr, TcpStream};
+use std::fs;
 use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+
+use tempfile::TempDir;
 
 use crate::support::client::{Response, raw, request};
 use crate::support::origin::Origin;
 use crate::support::process::Mediagate;
 use crate::support::proxy_servers::ProxyServer;
-use crate::support::{eventually, fat, now, sign, SECRET};
+use crate::support::{SECRET, eventually, fat, now, sign};
 
 const BODY: &str = "what the storage has";
 
@@ -51,7 +54,9 @@ enum Way {
 fn ask(face: SocketAddr, way: Way, method: &str, target: &str, fields: &[(&str, &str)]) -> Response {
     let (own_method, own_target, said) = match way {
         Way::Original => ("GET", "/auth".to_owned(), vec![("X-Original-URI", target), ("X-Original-Method", method)]),
-        Way::Forwarded => ("GET", "/auth".to_owned(), vec![("X-Forwarded-Uri", target), ("X-Forwarded-Method", method)]),
+        Way::Forwarded => {
+            ("GET", "/auth".to_owned(), vec![("X-Forwarded-Uri", target), ("X-Forwarded-Method", method)])
+        }
         Way::Path => (method, format!("/auth{target}"), Vec::new()),
     };
     request(face, own_method, &own_target, &[&said, fields].concat())
@@ -146,76 +151,68 @@ fn a_question_that_is_no_http_harms_nobody() {
     assert_eq!(ask(gate.auth, Way::Path, "GET", "/demo/legacy/a", &[]).status, 204);
 }
 
-/// What holds behind both proxies: `unclear` is the status for a request that cannot mean one thing.
-fn check_proxy(proxy: &ProxyServer, gate: &Mediagate, storage: &Origin, unclear: u16) {
+/// What is refused behind both proxies; `plain` is the status for what the gate refuses otherwise than with 401 and 403.
+fn check_refusals(proxy: &ProxyServer, gate: &Mediagate, plain: impl Fn(u16) -> u16) {
     let good = fat("alice");
     let link = |path: &str| format!("{path}?fat={good}");
-    let granted = request(proxy.address, "GET", &link("/demo/media/a%20b+%2B%E6%96%87.txt"), &[
-        ("Range", "bytes=0-4"),
-        ("Cookie", "session=secret-of-the-client"),
-        ("X-Amz-Date", "20000101T000000Z"),
-        ("X-Mediagate-User", "root"),
-    ]);
-    assert_eq!((granted.status, granted.text().as_str()), (200, BODY), "{}", proxy.log());
-    let heads = storage.requests();
-    let head = heads.last().expect("it was asked");
-    let beginning = "GET /media/demo/media/a%20b%2B%2B%E6%96%87.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE%2F";
-    assert!(head.starts_with(beginning), "{head}");
-    assert!(head.contains(&format!("\r\nHost: {}\r\n", storage.address)), "what is signed: {head}");
-    let lower = head.to_ascii_lowercase();
-    assert!(lower.contains("\r\nrange: bytes=0-4\r\n"), "{head}");
-    for word in [&good, "secret-of", "20000101", "fat", "\r\nx-mediagate", "root"] {
-        assert!(!lower.contains(&word.to_ascii_lowercase()), "{word}: {head}");
+    let refused = |method: &str, target: &str, fields: &[(&str, &str)], status: u16| {
+        let refused = request(proxy.address, method, target, fields);
+        assert_eq!(refused.status, status, "{method} {target} {fields:?}: {}", refused.text());
+        assert!(!refused.text().contains(BODY) && refused.header("x-mediagate-target").is_none());
+    };
+    refused("GET", "/demo/a.txt", &[], 401);
+    refused("GET", "/demo/a.txt?fat=nonsense", &[], 401);
+    refused("GET", &link("/nobody/a.txt"), &[], plain(404));
+    refused("GET", &format!("{}&fat={good}", link("/demo/a.txt")), &[], plain(400));
+    refused("GET", &link("/demo/legacy/..%2fa.txt"), &[], plain(400));
+    refused("GET", &link("/demo//a.txt"), &[], plain(400));
+    refused("POST", &link("/demo/a.txt"), &[("Content-Length", "0")], plain(405));
+    // Nothing that a client says moves the question to another object, or answers it.
+    let target = format!("http://{}/media/demo/a.txt", gate.auth);
+    let moved: [&[(&str, &str)]; 5] = [
+        &[("X-Original-URI", "/demo/legacy/a.txt"), ("X-Original-Method", "GET")],
+        &[("X-Forwarded-Uri", "/demo/legacy/a.txt"), ("X-Forwarded-Method", "GET")],
+        &[("X-Forwarded-Host", "other.example")],
+        &[("X-Mediagate-Target", &target), ("X-Mediagate-User", "alice")],
+        &[("X-Rewrite-Url", "/demo/legacy/a.txt"), ("X-Http-Method-Override", "OPTIONS")],
+    ];
+    for fields in moved {
+        refused("GET", "/demo/a.txt", fields, 401);
     }
+    gate.deactivate("alice");
+    refused("GET", &link("/demo/a.txt"), &[], 403);
+    gate.activate("alice");
+}
+
+/// What an answer says in front of an object, whoever fetches it.
+fn check_fields(answer: &Response) {
     for (name, value) in [
         ("content-security-policy", "default-src 'none'; sandbox"),
         ("x-content-type-options", "nosniff"),
         ("referrer-policy", "no-referrer"),
     ] {
-        assert_eq!(granted.header(name), Some(value), "{name}");
+        assert_eq!(answer.header(name), Some(value), "{name}");
     }
-    assert_eq!((granted.header("x-amz-request-id"), granted.header("x-mediagate-target")), (None, None));
+}
 
-    let asked = storage.requests().len();
-    let refused = |method: &str, target: &str, fields: &[(&str, &str)], status: u16| {
-        let refused = request(proxy.address, method, target, fields);
-        assert_eq!(refused.status, status, "{method} {target} {fields:?}: {}", refused.text());
-        assert!(!refused.text().contains(BODY));
-        assert_eq!(storage.requests().len(), asked, "{method} {target} {fields:?}");
-        refused
-    };
-    refused("GET", "/demo/a", &[], 401);
-    refused("GET", "/demo/a?fat=nonsense", &[], 401);
-    refused("GET", &link("/nobody/a"), &[], if unclear == 403 { 403 } else { 404 });
-    refused("GET", &format!("{}&fat={good}", link("/demo/a")), &[], unclear);
-    refused("POST", &link("/demo/a"), &[("Content-Length", "0")], if unclear == 403 { 403 } else { 405 });
-    // Nothing that a client says moves the question to another object.
-    let moved: [&[(&str, &str)]; 5] = [
-        &[("X-Original-URI", "/demo/legacy/a"), ("X-Original-Method", "GET")],
-        &[("X-Forwarded-Uri", "/demo/legacy/a"), ("X-Forwarded-Method", "GET")],
-        &[("X-Forwarded-Host", "other.example")],
-        &[("X-Mediagate-Target", &format!("http://{}/media/demo/a", storage.address)), ("X-Mediagate-User", "alice")],
-        &[("X-Rewrite-Url", "/demo/legacy/a")],
-    ];
-    for fields in moved {
-        refused("GET", "/demo/a", fields, 401);
-    }
-    assert_eq!(request(proxy.address, "GET", "/demo/legacy/a", &[]).status, 200);
-    gate.deactivate("alice");
-    let asked = storage.requests().len();
-    assert_eq!(request(proxy.address, "GET", &link("/demo/a"), &[]).status, 403);
-    assert_eq!(storage.requests().len(), asked);
-    gate.activate("alice");
-    let head = request(proxy.address, "HEAD", &link("/demo/a"), &[]);
-    assert_eq!((head.status, head.header("content-length")), (200, Some("20")));
-
-    let playlist = request(proxy.address, "GET", &link("/demo/v/a.m3u8"), &[]);
-    assert_eq!(playlist.status, 200);
-    for (name, status) in [("missing", 404), ("refused", 503)] {
-        let failed = request(proxy.address, "GET", &link(&format!("/demo/{name}")), &[]);
-        assert_eq!(failed.status, status, "{name}");
-    }
-    eventually("the log is written", || !proxy.log().is_empty());
+/// What the gate says of an answer, a proxy passes on: a cookie, and the name of a download.
+fn check_passed_on(proxy: &ProxyServer) {
+    let good = fat("alice");
+    let plain = request(proxy.address, "GET", &format!("/demo/a.txt?fat={good}"), &[]);
+    assert_eq!((plain.header("set-cookie"), plain.header("content-disposition")), (None, None));
+    assert_eq!((plain.status, plain.header("cache-control")), (200, Some("private, no-cache")));
+    check_fields(&plain);
+    let playlist = request(proxy.address, "GET", &format!("/demo/v/a.m3u8?fat={good}"), &[]);
+    let cookie = playlist.header("set-cookie").expect("a cookie");
+    let own = cookie.split(';').next().expect("a value");
+    assert!(cookie.contains("; Path=/demo/v/; ") && own == format!("fat={good}~"), "{cookie}");
+    assert_eq!(playlist.header("cache-control"), Some("no-store"));
+    let segment = request(proxy.address, "GET", "/demo/v/1.ts", &[("Cookie", own)]);
+    assert_eq!((segment.status, segment.text().as_str()), (200, BODY));
+    let saved = request(proxy.address, "GET", &format!("/demo/a.txt?fat={good}&download=b"), &[]);
+    assert_eq!(saved.header("content-disposition"), Some("attachment; filename=\"b.txt\""));
+    let public = request(proxy.address, "GET", "/demo/legacy/a.txt", &[]);
+    assert_eq!((public.status, public.text().as_str()), (200, BODY));
     assert!(!proxy.log().contains(&good), "{}", proxy.log());
 }
 
@@ -224,28 +221,56 @@ fn nginx_asks_and_fetches_by_itself() {
     let storage = storage();
     let gate = gate(&storage);
     let nginx = ProxyServer::nginx(gate.auth);
-    check_proxy(&nginx, &gate, &storage, 403);
-    // What the gate says of an answer, nginx passes on.
+    check_refusals(&nginx, &gate, |_| 403);
+    assert!(storage.requests().is_empty(), "{:?}", storage.requests());
     let good = fat("alice");
-    let playlist = request(nginx.address, "GET", &format!("/demo/v/a.m3u8?fat={good}"), &[]);
-    let cookie = playlist.header("set-cookie").expect("a cookie");
-    let own = cookie.split(';').next().expect("a value");
-    assert!(cookie.contains("; Path=/demo/v/; ") && own == format!("fat={good}~"), "{cookie}");
-    assert_eq!(request(nginx.address, "GET", "/demo/v/1.ts", &[("Cookie", own)]).status, 200);
-    let saved = request(nginx.address, "GET", &format!("/demo/a.txt?fat={good}&download=1"), &[]);
-    assert_eq!(saved.header("content-disposition"), Some("attachment; filename=\"a.txt\""));
-    let missing = request(nginx.address, "GET", &format!("/demo/missing?fat={good}"), &[]);
-    assert_eq!(missing.code(), "ERR_NOT_FOUND");
+    let fields = [
+        ("Range", "bytes=0-4"),
+        ("Cookie", "session=secret-of-the-client"),
+        ("X-Amz-Date", "20000101T000000Z"),
+        ("X-Mediagate-User", "root"),
+    ];
+    let target = format!("/demo/media/a%20b+%2B%E6%96%87.txt?fat={good}");
+    let granted = request(nginx.address, "GET", &target, &fields);
+    assert_eq!((granted.status, granted.text().as_str()), (200, BODY), "{}", nginx.log());
+    assert_eq!((granted.header("x-amz-request-id"), granted.header("x-mediagate-target")), (None, None));
+    let heads = storage.requests();
+    let head = heads.last().expect("it was asked");
+    let path =
+        "/media/demo/media/a%20b%2B%2B%E6%96%87.txt?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=AKIDEXAMPLE%2F";
+    assert!(head.starts_with(&format!("GET {path}")), "{head}");
+    assert!(head.contains(&format!("\r\nHost: {}\r\n", storage.address)), "what is signed: {head}");
+    assert!(head.contains("\r\nRange: bytes=0-4\r\n"), "{head}");
+    for word in [&good, "secret-of", "20000101", "fat", "Mediagate", "root"] {
+        assert!(!head.contains(word), "{word}: {head}");
+    }
+    check_passed_on(&nginx);
+    let head = request(nginx.address, "HEAD", &format!("/demo/a.txt?fat={good}"), &[]);
+    assert_eq!((head.status, head.header("content-length")), (200, Some("20")));
+    for (name, status, code) in [("missing", 404, "ERR_NOT_FOUND"), ("refused", 503, "ERR_STORAGE_ANSWER")] {
+        let failed = request(nginx.address, "GET", &format!("/demo/{name}?fat={good}"), &[]);
+        assert_eq!((failed.status, failed.code().as_str()), (status, code), "{name}");
+    }
+    eventually("who it was is in nginx's log", || nginx.log().contains("\"GET /demo/a.txt\" 200 20 \"alice\""));
 }
 
 #[test]
-fn caddy_asks_and_fetches_by_itself() {
-    let storage = storage();
+fn caddy_asks_and_serves_by_itself() {
+    let (storage, root) = (storage(), TempDir::new().expect("a folder"));
     let gate = gate(&storage);
-    let caddy = ProxyServer::caddy(gate.auth, storage.address);
-    check_proxy(&caddy, &gate, &storage, 400);
-    let refused = request(caddy.address, "GET", "/demo/a", &[]);
-    assert_eq!(refused.code(), "ERR_FAT_MISSING");
-    let page = request(caddy.address, "GET", "/demo/a", &[("Accept", "text/html")]);
+    for file in ["demo/a.txt", "demo/v/a.m3u8", "demo/v/1.ts", "demo/legacy/a.txt", "nobody/a.txt"] {
+        let file = root.path().join(file);
+        fs::create_dir_all(file.parent().expect("a folder")).and_then(|()| fs::write(file, BODY)).expect("a file");
+    }
+    let caddy = ProxyServer::caddy(gate.auth, root.path());
+    check_refusals(&caddy, &gate, |status| status);
+    check_passed_on(&caddy);
+    let link = format!("/demo/a.txt?fat={}", fat("alice"));
+    let part = request(caddy.address, "GET", &link, &[("Range", "bytes=0-3")]);
+    assert_eq!((part.status, part.text().as_str()), (206, "what"));
+    let refused = request(caddy.address, "GET", "/demo/a.txt", &[]);
+    assert_eq!((refused.code().as_str(), refused.header("www-authenticate").is_some()), ("ERR_FAT_MISSING", true));
+    let page = request(caddy.address, "GET", "/demo/a.txt", &[("Accept", "text/html")]);
     assert!(page.text().contains("<title>This link is not complete</title>"), "{}", page.text());
+    assert!(storage.requests().is_empty());
 }

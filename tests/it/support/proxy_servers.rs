@@ -38,16 +38,15 @@ impl ProxyServer {
         })
     }
 
-    /// Starts Caddy with `conf/Caddyfile.forward-auth`, likewise, in front of the storage at `storage`.
-    pub fn caddy(auth: SocketAddr, storage: SocketAddr) -> ProxyServer {
+    /// Starts Caddy with `conf/Caddyfile.forward-auth`, likewise, over the files in `root`.
+    pub fn caddy(auth: SocketAddr, root: &Path) -> ProxyServer {
         ProxyServer::start("Caddyfile.forward-auth", |text, dir, address| {
             let text = replaced(
                 text,
                 &[
                     ("127.0.0.1:8082", &auth.to_string()),
                     ("127.0.0.1:8089", &address.to_string()),
-                    ("127.0.0.1:9000", &storage.to_string()),
-                    ("127\\.0\\.0\\.1:9000", &storage.to_string().replace('.', "\\.")),
+                    ("root * /srv/media\n", &format!("root * {}\n", root.display())),
                 ],
             );
             let mut command = Command::new("caddy");
