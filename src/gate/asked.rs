@@ -94,6 +94,7 @@ fn behind_face(uri: &Uri) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const ORIGINAL: [(&str, &str); 2] = [("x-original-uri", "/d/a?fat=t"), ("x-original-method", "GET")];
     const FORWARDED: [(&str, &str); 2] = [("x-forwarded-uri", "/d/a?fat=t"), ("x-forwarded-method", "HEAD")];
@@ -164,6 +165,22 @@ mod tests {
         }
         for name in ["", "G T", "GET, GET"] {
             refused("GET", "/auth", &[uri, ("x-original-method", name)]);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_asked_about_is_what_was_said(target in "/[ -~]{0,20}|\\PC{0,20}", method in "[A-Z]{0,8}|[ -~]{0,8}") {
+            let mut question = http::Request::get("/auth").body(()).expect("a request").into_parts().0;
+            for (name, value) in [("x-original-uri", &target), ("x-original-method", &method)] {
+                if let Ok(value) = HeaderValue::from_str(value) {
+                    question.headers.insert(name, value);
+                }
+            }
+            if let Ok(asked) = Asked::of(&question) {
+                prop_assert_eq!(asked.request.uri.to_string(), target);
+                prop_assert_eq!(asked.request.method.as_str(), method);
+            }
         }
     }
 

@@ -74,7 +74,7 @@ fn is_playlist(key: &str) -> bool {
         let at = key.len().checked_sub(end.len());
         at.and_then(|at| key.get(at..)).is_some_and(|tail| tail.eq_ignore_ascii_case(end))
     };
-    PLAYLISTS.iter().any(|end| ends_with(&end))
+    PLAYLISTS.iter().any(ends_with)
 }
 
 #[cfg(test)]
