@@ -246,5 +246,7 @@ pub(super) async fn respond_options(session: &mut Session, origin: &AllowOrigin)
         insert(header::ACCESS_CONTROL_MAX_AGE, "7200");
     }
     common_fields(&mut fields, origin);
+    // What players ask for needs no preflight; what does is never to come along with their cookies.
+    fields.remove(header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
     session.write_response_header(Box::new(response(StatusCode::NO_CONTENT, fields)), true).await
 }
