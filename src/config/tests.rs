@@ -5,6 +5,7 @@ mod dates;
 mod keys;
 mod mistakes;
 pub(crate) mod pairs;
+mod players;
 
 use std::fs;
 use std::path::PathBuf;
@@ -208,18 +209,6 @@ fn every_setting_arrives() {
     let app = &config.apps[0];
     assert_eq!(app.max_ttl, Duration::from_secs(60));
     assert_eq!((app.keys[0].issuer.as_deref(), app.keys[0].audience.as_deref()), (Some("i"), Some("a")));
-}
-
-#[test]
-fn clients_come_in_over_tls_or_not_whoever_ends_it() {
-    let folder = folder();
-    let cookies = |media: &str| {
-        let config = parse_in(&folder, &SOUND.replace("[control]", &format!("{media}\n[control]"))).unwrap();
-        config.keys.options.player_cookies.map(|cookies| cookies.scheme)
-    };
-    assert_eq!(cookies("behind_tls = false"), Some(Scheme::HTTP));
-    assert_eq!(cookies("behind_tls = true"), Some(Scheme::HTTPS));
-    assert_eq!(cookies("player_cookie_secs = 0\nbehind_tls = true"), None);
 }
 
 #[test]

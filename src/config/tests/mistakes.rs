@@ -117,17 +117,6 @@ const MISTAKES: &[Mistake] = &[
         "the same key as that in line 7",
     ),
     // [metrics], [feed], [prepend], later sections
-    (8, "[auth]\nlisten = \"127.0.0.1:8081\"\n[[apps]]", "auth.listen", Some(9), "taken by line 3"),
-    (8, "[metrics]\nlisten = \"127.0.0.1:8082\"\n[auth]\n[[apps]]", "auth.listen", Some(10), "taken by line 9"),
-    (8, "[auth]\nprefix = \"/auth\"\n[[apps]]", "auth.prefix", Some(9), "unknown key; allowed: listen"),
-    (2, "listen = [\"0.0.0.0:1\"]\nbehind_tls = 1", "media.behind_tls", Some(3), "true or false"),
-    (
-        2,
-        "listen = [\"0.0.0.0:1\"]\nplayer_cookie_secs = 86401",
-        "media.player_cookie_secs",
-        Some(3),
-        "0 to 86400 seconds",
-    ),
     (8, "[metrics]\nlisten = \"127.0.0.1:8081\"\n[[apps]]", "metrics.listen", Some(9), "taken by line 3"),
     (8, "metrics = 1\n[[apps]]", "control.api_keys[0].metrics", Some(8), "unknown key"),
     (8, "[feed]\nurl = \"redis://:MARKER-5f2b9c0d@h\"\n[[apps]]", "feed.url", Some(9), "password"),
