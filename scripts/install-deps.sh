@@ -48,6 +48,8 @@ need_servers() {
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || have initdb || missing+=(postgresql)
   have openssl || missing+=(openssl)
   have wrk || missing+=(wrk)
+  have nginx || [ -x /usr/sbin/nginx ] || missing+=(nginx)
+  have caddy || missing+=(caddy)
   [ ${#missing[@]} -eq 0 ] || install_servers "${missing[@]}"
 }
 
@@ -96,8 +98,8 @@ need_browser() {
   have "${CHROMIUM:-chromium}" || apt_install chromium
 }
 
-# Twilio's library again: the one for Node writes other claims than the one for Python. And TypeScript, which checks the
-# JavaScript client. The stamp is as above.
+# Twilio's library again: the one for Node writes other claims than the one for Python. TypeScript, which checks the
+# JavaScript client, and hls.js, which plays playlists. The stamp is as above.
 need_node() {
   local lock=tests/servers/package-lock.json stamp=tests/servers/node_modules/.installed
   if cmp -s "$lock" "$stamp" && have node; then return; fi
@@ -105,7 +107,7 @@ need_node() {
   have node || missing+=(nodejs)
   have npm || missing+=(npm)
   if [ ${#missing[@]} -gt 0 ]; then apt_install "${missing[@]}"; fi
-  say "installing Twilio's library for Node and TypeScript"
+  say "installing Twilio's library for Node, TypeScript and hls.js"
   # Exactly what is locked, and nobody's install scripts.
   npm ci --prefix tests/servers --ignore-scripts --no-audit --no-fund --silent >&2 ||
     die "npm could not install $lock. Check the network (or point npm at your registry), then run this again."

@@ -10,7 +10,7 @@
 //! | none | [`gate`], [`restrictions`], [`caching`]: the decision and the rules of copies, without I/O, clock or runtime |
 //! | `proxy` | [`proxy`], [`feed`], [`metrics`], [`access_log`]: the Pingora filter |
 //! | `client` | [`client`]: for programs that open files through a gate; needs no Pingora |
-//! | `server` (default) | [`config`], [`store`], [`jwks`], [`control`], [`serve`], [`dev`], [`cli`]: the `mediagate` binary |
+//! | `server` (default) | [`config`], [`store`], [`jwks`], [`control`], [`auth`], [`serve`], [`dev`], [`cli`]: the `mediagate` binary |
 //!
 //! # In a proxy of your own
 //!
@@ -87,6 +87,8 @@ pub mod relay;
 #[cfg(feature = "server")]
 pub mod store;
 
+#[cfg(feature = "server")]
+pub mod auth;
 #[cfg(feature = "server")]
 pub mod control;
 #[cfg(feature = "server")]

@@ -27,7 +27,7 @@ use crate::proxy::{MediaServer, Shared, Tls};
 use crate::relay::step_down;
 use crate::restrictions::RestrictionSet;
 use crate::store::{Store, random_id};
-use crate::{metrics, operations, proxy};
+use crate::{auth, metrics, operations, proxy};
 
 /// How long running transfers may go on after a shutdown began.
 const GRACE: Duration = Duration::from_secs(30);
@@ -43,6 +43,8 @@ pub struct Gateway {
     pub control: Option<SocketAddr>,
     /// Address of the metrics listener.
     pub metrics: Option<SocketAddr>,
+    /// Address that other proxies ask.
+    pub auth: Option<SocketAddr>,
     /// What its requests share.
     pub shared: Shared,
     config: PathBuf,
@@ -174,6 +176,15 @@ impl Gateway {
                 Some(address)
             }
         };
+        let auth = match config.auth {
+            None => None,
+            Some(address) => {
+                let listener = listen(address, "auth.listen")?;
+                let address = listener.local_addr()?;
+                other_tasks.push(tokio::spawn(auth::serve(listener, shared.clone(), is_down(down.clone()))));
+                Some(address)
+            }
+        };
         let (addresses, media_task) = match media {
             Some(media) => {
                 let server = MediaServer::new(shared.clone(), media.threads);
@@ -192,6 +203,7 @@ impl Gateway {
             media: addresses,
             control,
             metrics,
+            auth,
             shared,
             config: path.to_owned(),
             holder,
@@ -213,7 +225,7 @@ impl Gateway {
         for address in &self.media {
             text += &format!(" media {address},");
         }
-        for (what, address) in [("control", self.control), ("metrics", self.metrics)] {
+        for (what, address) in [("control", self.control), ("metrics", self.metrics), ("auth", self.auth)] {
             if let Some(address) = address {
                 text += &format!(" {what} {address},");
             }

@@ -1,11 +1,18 @@
-//! `[media]` and `[metrics]`, and the addresses of all listeners.
+//! `[media]`, `[metrics]` and `[auth]`, and the addresses of all listeners.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use http::uri::Scheme;
 
 use super::files::Files;
 use super::tree::{Place, Section, Text, Value};
 use crate::gate::forward::CorsOrigins;
+use crate::gate::{MAX_COOKIE_AGE, PlayerCookies};
+
+/// How long a player's cookie lives at most, unless it is said otherwise.
+const DEFAULT_COOKIE_SECS: u64 = 3600;
 
 /// Most addresses of one listener.
 const MAX_ADDRESSES: usize = 1000;
@@ -35,6 +42,9 @@ pub(super) struct MediaSection {
     pub(super) media: Media,
     pub(super) hosts: Vec<String>,
     pub(super) cors: CorsOrigins,
+    /// How clients come in, whoever ends their TLS.
+    pub(super) scheme: Scheme,
+    pub(super) player_cookies: Option<PlayerCookies>,
 }
 
 /// Addresses that are taken: the API and the metrics must not be reachable where clients come in.
@@ -105,9 +115,18 @@ pub(super) fn media<'a>(
     };
     let threads = section.get("threads").and_then(|value| value.number(0..=256, "threads (0: one for each core)"));
     let tls = tls(&mut section, files);
+    let is_behind_tls = section.get("behind_tls").and_then(|value| value.flag()).unwrap_or(false);
+    let scheme = if is_behind_tls || tls.is_some() { Scheme::HTTPS } else { Scheme::HTTP };
+    let secs = section.get("player_cookie_secs");
+    let secs = secs.map_or(Some(DEFAULT_COOKIE_SECS), |secs| {
+        secs.number(0..=MAX_COOKIE_AGE.as_secs(), "seconds (0: no cookie is ever set)")
+    });
     section.finish();
     let media = Media { listen: listen??, tls, threads: threads.unwrap_or(0) as usize };
-    Some(MediaSection { media, hosts: hosts.iter().map(|host| host.value.to_owned()).collect(), cors })
+    let max_age = Duration::from_secs(secs?);
+    let player_cookies = (!max_age.is_zero()).then(|| PlayerCookies { max_age, scheme: scheme.clone() });
+    let hosts = hosts.iter().map(|host| host.value.to_owned()).collect();
+    Some(MediaSection { media, hosts, cors, scheme, player_cookies })
 }
 
 pub(super) fn tls(section: &mut Section<'_>, files: &Files<'_>) -> Option<TlsFiles> {
@@ -128,9 +147,10 @@ pub(super) fn tls(section: &mut Section<'_>, files: &Files<'_>) -> Option<TlsFil
     }
 }
 
-pub(super) fn metrics(mut section: Section<'_>, addresses: &mut Addresses) -> Option<SocketAddr> {
+/// A section with nothing but the address of a listener, which is `default` where none stands there.
+pub(super) fn listener(mut section: Section<'_>, default: &str, addresses: &mut Addresses) -> Option<SocketAddr> {
     let listen = section.text("listen");
-    let listen = addresses.read_or(listen, "127.0.0.1:9100", &section.place_of("listen"));
+    let listen = addresses.read_or(listen, default, &section.place_of("listen"));
     section.finish();
     listen
 }

@@ -62,6 +62,8 @@ pub struct Config {
     pub cache: Option<CacheOptions>,
     /// The address of the metrics; none: no such listener.
     pub metrics: Option<SocketAddr>,
+    /// The address that other proxies ask; none: no such listener.
+    pub auth: Option<SocketAddr>,
     /// The decision, with the keys and storages of every app; those of a JWK Set as far as it is a file.
     pub gate: Gate,
     /// What the decision is made from again when JWK Sets change.
@@ -148,11 +150,15 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
     let control = roles.section(root, Role::Control, "control", required);
     let control = control.map(|section| section.and_then(|section| control::control(section, files, &mut addresses)));
     let metrics = root.get("metrics").and_then(Value::section);
-    let metrics = metrics.map(|section| listeners::metrics(section, &mut addresses));
+    let metrics = metrics.map(|section| listeners::listener(section, "127.0.0.1:9100", &mut addresses));
     let cache = root.get("cache").and_then(Value::section);
-    if let (Some(section), None) = (&cache, &media) {
-        section.place.wrong("goes with a role that `roles` does not have: take it out, or add the role \"edge\"");
+    let auth = root.get("auth").and_then(Value::section);
+    if media.is_none() {
+        for section in [&cache, &auth].into_iter().flatten() {
+            section.place.wrong("goes with a role that `roles` does not have: take it out, or add the role \"edge\"");
+        }
     }
+    let auth = auth.map(|section| listeners::listener(section, "127.0.0.1:8082", &mut addresses));
     let cache = cache.and_then(cache::cache);
     if let Some(section) = root.get("prepend").and_then(Value::section) {
         prepend(section);
@@ -171,10 +177,10 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
         presigned.refuse_shared_secrets(api_keys, &summaries);
     }
 
-    let (media, hosts, cors) = match media {
+    let (media, hosts, cors, player_cookies) = match media {
         Some(section) => {
-            let listeners::MediaSection { media, hosts, cors } = section?;
-            (Some(media), hosts, cors)
+            let listeners::MediaSection { media, hosts, cors, player_cookies, .. } = section?;
+            (Some(media), hosts, cors, player_cookies)
         }
         None => Default::default(),
     };
@@ -190,7 +196,7 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
         Some(section) => Some(section?.options),
         None => None,
     };
-    let options = GateOptions { apps: apps?, hosts, freshness, cors, api_keys, presigned };
+    let options = GateOptions { apps: apps?, hosts, freshness, cors, api_keys, presigned, player_cookies };
     let sets = summaries.iter().flat_map(|app| &app.key_sets).cloned().collect();
     let keys = KeyPlan { options, sets, files: files.documents() };
     let gate = keys.gate().map_err(|error| root.place_of("apps").wrong(error.to_string())).ok()?;
@@ -205,6 +211,10 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
         Some(address) => Some(address?),
         None => None,
     };
+    let auth = match auth {
+        Some(address) => Some(address?),
+        None => None,
+    };
     Some(Config {
         name: name?,
         media,
@@ -212,6 +222,7 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
         feed,
         cache,
         metrics,
+        auth,
         gate,
         keys,
         apps: summaries,

@@ -88,8 +88,7 @@ fn times(section: &mut Section<'_>, target: Target) -> Option<(Duration, Duratio
 
 fn base(section: &mut Section<'_>, media: Option<&MediaSection>) -> Option<PresignedBase> {
     let Some(url) = section.text("base_url") else {
-        let is_tls = media.is_some_and(|section| section.media.tls.is_some());
-        return Some(PresignedBase::Asked(if is_tls { Scheme::HTTPS } else { Scheme::HTTP }));
+        return Some(PresignedBase::Asked(media.map_or(Scheme::HTTP, |section| section.scheme.clone())));
     };
     let endpoint = Endpoint::parse(url.value).map_err(|error| url.wrong(error.to_string())).ok()?;
     let hosts = media.map_or(&[][..], |section| &section.hosts);

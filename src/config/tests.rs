@@ -5,17 +5,19 @@ mod dates;
 mod keys;
 mod mistakes;
 pub(crate) mod pairs;
+mod players;
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::uri::Scheme;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
 use crate::control::ApiScope;
-use crate::gate::{Algorithm, Freshness, Profile, UidCase, WhenStale};
+use crate::gate::{Algorithm, Freshness, PlayerCookies, Profile, UidCase, WhenStale};
 use crate::jwks::{KeySetOptions, KeySetSource};
 use crate::store::Location;
 
@@ -100,7 +102,9 @@ fn a_sound_configuration_has_the_documented_defaults() {
     assert_eq!(control.listen, "127.0.0.1:8081".parse().unwrap());
     assert_eq!(file_of(&control.store), folder.path().join("mediagate.db"));
     assert_eq!((control.api_keys[0].name.as_str(), control.api_keys[0].scope), ("backend", ApiScope::FullAccess));
-    assert_eq!(config.metrics, None);
+    assert_eq!((config.metrics, config.auth), (None, None));
+    let cookies = PlayerCookies { max_age: Duration::from_secs(3600), scheme: Scheme::HTTP };
+    assert_eq!(config.keys.options.player_cookies, Some(cookies));
     assert_eq!(config.gate.freshness(), Freshness::default());
     assert_eq!(config.gate.uid_case("acme"), Some(UidCase::Folded));
     assert_eq!(config.apps[0].max_ttl, Duration::from_secs(86_400));
@@ -174,6 +178,7 @@ fn every_setting_arrives() {
             "[control]",
             "hosts = [\"Files.Example\"]\ncors_origins = [\"https://app.example\"]\nthreads = 3\n\
              tls_cert_file = \"tls-cert.pem\"\ntls_key_file = \"tls-key.pem\"\n\
+             player_cookie_secs = 60\n[auth]\nlisten = \"[::1]:8888\"\n\
              [metrics]\nlisten = \"[::1]:9999\"\n[feed]\nurl = \"local:\"\nmax_staleness_secs = 7\n\
              when_stale = \"serve\"\n[prepend]\nenabled = false\nmedia_hosts = []\nlogin_url = \"x\"\n\
              [control]\nlisten = \"127.0.0.1:1\"\nstore = \"sqlite:///var/x.db\"",
@@ -191,6 +196,9 @@ fn every_setting_arrives() {
     assert_eq!(tls.key_file, folder.path().join("tls-key.pem"));
     assert_eq!(media.threads, 3);
     assert_eq!(config.metrics, Some("[::1]:9999".parse().unwrap()));
+    assert_eq!(config.auth, Some("[::1]:8888".parse().unwrap()));
+    let cookies = PlayerCookies { max_age: Duration::from_secs(60), scheme: Scheme::HTTPS };
+    assert_eq!(config.keys.options.player_cookies, Some(cookies));
     assert_eq!(file_of(&config.control.unwrap().store), PathBuf::from("/var/x.db"));
     let freshness = Freshness { max_staleness: Duration::from_secs(7), when_stale: WhenStale::Serve };
     assert_eq!(config.gate.freshness(), freshness);
@@ -301,7 +309,7 @@ fn the_example_shows_every_default_as_it_is() {
         format!(
             "{:?} {control:?} {:?} {:?} {endpoints:?} {:?} {:?}",
             config.media,
-            config.metrics,
+            (config.metrics, &config.keys.options.player_cookies),
             config.gate.freshness(),
             config.apps,
             config.gate.uid_case("acme")

@@ -1,4 +1,4 @@
-//! The listener's sockets: how many, how long, how much.
+//! The sockets of a listener that speaks HTTP/1: how many, how long, how much.
 //!
 //! Nothing here waits for a client without end: a head, a body, an answer and a whole connection each have their time.
 
@@ -18,17 +18,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::ending::Lingering;
 
-/// Connections at a time; more wait in the system's queue.
-const MAX_CONNECTIONS: u32 = 256;
-
 /// How long a TLS handshake or a request's head may take, and how long a connection may be idle.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The longest head.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
-
-/// The most header fields.
-const MAX_HEAD_FIELDS: usize = 64;
 
 /// How old a connection may grow, so that clients which do not read their answers give their place up.
 const MAX_AGE: Duration = Duration::from_secs(60);
@@ -39,15 +30,27 @@ const GRACE: Duration = Duration::from_secs(50);
 /// Pause after a failed accept: with all descriptors in use it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How much a listener takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Connections at a time; more wait in the system's queue.
+    pub(crate) connections: u32,
+    /// The longest head, in bytes.
+    pub(crate) head_bytes: usize,
+    /// The most header fields.
+    pub(crate) head_fields: usize,
+}
+
 /// Answers calls with `app` until `shutdown`, then finishes those that run.
-pub(super) async fn serve(
+pub(crate) async fn serve(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
     app: Router,
+    limits: Limits,
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let mut shutdown = pin!(shutdown);
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
+    let places = Arc::new(Semaphore::new(limits.connections as usize));
     let (stop, stopped) = watch::channel(());
     loop {
         let place = Arc::clone(&places).acquire_owned();
@@ -61,32 +64,37 @@ pub(super) async fn serve(
                 tokio::spawn(async move {
                     let _place = place;
                     let _ = stream.set_nodelay(true);
-                    let Some(tls) = tls else { return connection(stream, app, stopped).await };
+                    let Some(tls) = tls else { return connection(stream, app, limits, stopped).await };
                     // Who talks no TLS here, or talks it badly, has nothing to be told.
                     if let Ok(Ok(stream)) = tokio::time::timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
-                        connection(stream, app, stopped).await;
+                        connection(stream, app, limits, stopped).await;
                     }
                 });
             }
             (_, Err(error)) => {
-                log::warn!("control: cannot accept a connection: {error}");
+                log::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
     drop(listener);
     drop(stop);
-    let all = places.acquire_many(MAX_CONNECTIONS);
+    let all = places.acquire_many(limits.connections);
     let _ = tokio::time::timeout(GRACE, all).await;
 }
 
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin, app: Router, mut stopped: watch::Receiver<()>) {
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    app: Router,
+    limits: Limits,
+    mut stopped: watch::Receiver<()>,
+) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .max_header_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEAD_FIELDS)
+        .max_buf_size(limits.head_bytes)
+        .max_header_size(limits.head_bytes)
+        .max_headers(limits.head_fields)
         .serve_connection(TokioIo::new(Lingering::new(stream)), TowerToHyperService::new(app));
     let mut connection = pin!(connection);
     tokio::select! {

@@ -18,7 +18,7 @@ mod fields;
 mod issuer;
 mod keys;
 mod limits;
-mod listener;
+pub(crate) mod listener;
 mod me;
 pub mod nodes;
 mod openapi;
@@ -58,6 +58,9 @@ use limits::Limits;
 use nodes::{Nodes, Receipt};
 use same_origin::Transport;
 use stored_keys::StoredKeys;
+
+/// What the listener takes.
+const SOCKETS: listener::Limits = listener::Limits { connections: 256, head_bytes: 16 * 1024, head_fields: 64 };
 
 /// How many users one call may name.
 pub const MAX_UIDS: usize = 1000;
@@ -199,7 +202,7 @@ pub async fn serve(
     let transport = if tls.is_some() { Transport::Tls } else { Transport::Plain };
     let dashboard = Dashboard::new(state.clone(), transport);
     tokio::select! {
-        () = listener::serve(listener, tls, routes::router(state, &dashboard), shutdown) => Ok(()),
+        () = listener::serve(listener, tls, routes::router(state, &dashboard), SOCKETS, shutdown) => Ok(()),
         never = dashboard.count_minutes() => match never {},
     }
 }

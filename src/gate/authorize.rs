@@ -16,12 +16,18 @@ use crate::restrictions::{Restricted, RestrictionSet, Subject, hex};
 pub(super) struct Grant<'a> {
     path: &'a ObjectPath,
     subject: Option<Subject>,
+    until: Option<Duration>,
 }
 
 impl<'a> Grant<'a> {
     /// Whom it was given to; `None` where nobody had to ask.
     pub(super) fn subject(&self) -> Option<&Subject> {
         self.subject.as_ref()
+    }
+
+    /// When the token that it was given for expires, since the UNIX epoch; `None` where there was none.
+    pub(super) fn until(&self) -> Option<Duration> {
+        self.until
     }
 
     pub(super) fn into_parts(self) -> (&'a ObjectPath, Option<Subject>) {
@@ -85,7 +91,8 @@ pub(super) fn authorize<'a>(
     }
     let subject =
         restrictions.subject(app, claims.uid(), claims.sid.as_deref(), claims.jti.as_deref(), claims.issued_at());
-    welcome(subject, path, restrictions, freshness, now)
+    let grant = welcome(subject, path, restrictions, freshness, now)?;
+    Ok(Grant { until: Some(claims.expires_at()), ..grant })
 }
 
 /// Returns leave to fetch `path` for the service that shows the API key `shown`: one of `known`, by their digests, or one
@@ -111,7 +118,7 @@ pub(super) fn service<'a>(
         return Err(Denial::RestrictionsStale);
     }
     let subject = judged.restrictions.service(&judged.app.id, &hex(&digest)).ok_or(Denial::ApiKeyUnknown)?;
-    Ok(Grant { path, subject: Some(subject) })
+    Ok(Grant { path, subject: Some(subject), until: None })
 }
 
 /// Returns leave to fetch `path` for `subject`, whose credential is sound and for this app and path.
@@ -130,12 +137,12 @@ pub(super) fn welcome<'a>(
         return Err(Denial::RestrictionsStale);
     }
     restrictions.check(&subject).map_err(denial)?;
-    Ok(Grant { path, subject: Some(subject) })
+    Ok(Grant { path, subject: Some(subject), until: None })
 }
 
 /// Returns leave to fetch `path` where the app asks for no token, or where the operator asks for the user.
 pub(super) fn without_token(path: &ObjectPath) -> Grant<'_> {
-    Grant { path, subject: None }
+    Grant { path, subject: None, until: None }
 }
 
 /// What a restriction means for a client.

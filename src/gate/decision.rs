@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use http::header::HeaderMap;
+
 use super::denial::Denial;
 use super::extract::{CredentialKind, HandoutForm};
 use super::object_key::ObjectPath;
@@ -41,6 +43,9 @@ pub struct Admission {
     /// Without a token it is for objects only that were last modified before this time; others are refused as
     /// [`Denial::TokenMissing`], or observed so.
     pub modified_before: Option<SystemTime>,
+    /// What an answer with the object has beside, or in place of, the storage's fields: a player's `Set-Cookie`, the
+    /// `Content-Disposition` of a download. `None`: nothing.
+    pub fields: Option<Box<HeaderMap>>,
 }
 
 /// What a client that asked for a presigned URL gets.

@@ -61,6 +61,10 @@ pub enum BadRequest {
     PresignedUnavailable,
     /// `redirect` is neither 0 nor 1, stands twice, or is spelled otherwise.
     Redirect,
+    /// `cookie` is not 1, or stands twice.
+    Cookie,
+    /// `download` stands twice, or is no file name.
+    Download,
     /// The parameters of a presigned URL are not exactly those that were handed out.
     PresignedForm,
     /// A body, or framing that announces one.
@@ -71,6 +75,8 @@ pub enum BadRequest {
     Host,
     /// Not HTTP/1 in its one strict form.
     Malformed,
+    /// Another proxy does not say clearly which request it asks about.
+    Asked,
 }
 
 /// What an answer does to the connection that it goes out on.
@@ -146,11 +152,14 @@ impl Denial {
                 BadRequest::MisspelledParameter => "misspelled_parameter",
                 BadRequest::PresignedUnavailable => "presigned_unavailable",
                 BadRequest::Redirect => "redirect_invalid",
+                BadRequest::Cookie => "cookie_invalid",
+                BadRequest::Download => "download_invalid",
                 BadRequest::PresignedForm => "presigned_malformed",
                 BadRequest::Body => "body",
                 BadRequest::Upgrade => "upgrade",
                 BadRequest::Host => "host_invalid",
                 BadRequest::Malformed => "malformed",
+                BadRequest::Asked => "asked_unclear",
             },
             Denial::UnknownHost => "host_unknown",
             Denial::MethodNotAllowed => "method",
@@ -199,11 +208,17 @@ impl Denial {
                     "Presigned URLs are not configured at this gate. Leave out the `redirect` parameter."
                 }
                 BadRequest::Redirect => "`redirect` stands once and is 0 (an answer with the URL) or 1 (a redirect).",
+                BadRequest::Cookie => "`cookie` stands once and is 1.",
+                BadRequest::Download => "`download` stands once, without a value, as 1 or as a file name in UTF-8.",
                 BadRequest::PresignedForm => "Use a presigned URL exactly as it was handed out.",
                 BadRequest::Body => "A request for media has no body.",
                 BadRequest::Upgrade => "This server does not upgrade connections.",
                 BadRequest::Host => "The request must name exactly one valid host.",
                 BadRequest::Malformed => "The request is not well-formed HTTP.",
+                BadRequest::Asked => {
+                    "The proxy must say in one way which request it asks about: X-Original-URI and X-Original-Method, \
+                     X-Forwarded-Uri and X-Forwarded-Method, or a path behind /auth."
+                }
             },
             Denial::UnknownHost => "This host is not served here.",
             Denial::MethodNotAllowed => "Only GET, HEAD and OPTIONS are allowed.",

@@ -1,14 +1,16 @@
 //! Request head → what the client asks for, and what it shows for itself. Ambiguity is refused, never resolved.
 
 mod credential;
+mod wishes;
 
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{Method, Version};
 use memchr::{memchr, memrchr};
 
-pub(super) use credential::{Credential, Shown, shown};
-pub use credential::{CredentialKind, HandoutForm, without_token_parameter};
+pub(super) use credential::{Credential, OWN_COOKIE, Place, Shown, shown};
+pub use credential::{CredentialKind, without_token_parameter};
+pub use wishes::HandoutForm;
 
 use super::denial::{BadRequest, Denial};
 use super::object_key::ObjectPath;

@@ -4,6 +4,7 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 
+use super::content::is_passive;
 pub use super::cors::{AllowOrigin, CorsOrigins};
 
 /// Most ranges that are passed on; a request with more gets the whole object (RFC 9110 §14.2).
@@ -24,6 +25,9 @@ static REQUEST_FIELDS: [HeaderName; 9] = [
     header::ACCEPT_ENCODING,
     header::ACCEPT_LANGUAGE,
 ];
+
+/// Those of them that choose between forms of one object.
+static NEGOTIATED: [HeaderName; 3] = [header::ACCEPT, header::ACCEPT_ENCODING, header::ACCEPT_LANGUAGE];
 
 /// The storage's fields that the client sees.
 static RESPONSE_FIELDS: [HeaderName; 8] = [
@@ -215,6 +219,11 @@ pub fn response_fields(storage: &HeaderMap) -> HeaderMap {
             true
         }
     };
+    if storage.contains_key(header::VARY)
+        && let Some(vary) = varying(storage)
+    {
+        fields.insert(header::VARY, vary);
+    }
     if !safe {
         fields.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
         let sandbox = HeaderValue::from_static("default-src 'none'; sandbox");
@@ -223,30 +232,14 @@ pub fn response_fields(storage: &HeaderMap) -> HeaderMap {
     fields
 }
 
-/// Whether a browser that shows this type runs nothing of it in the origin of the gate.
-///
-/// A short list of what is known to be passive; everything else (HTML, SVG, XML, scripts, the unknown) is
-/// downloaded, into a sandbox.
-fn is_passive(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    let lower_case;
-    let essence = if essence.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        lower_case = essence.to_ascii_lowercase();
-        lower_case.as_str()
-    } else {
-        essence
-    };
-    match essence.split_once('/') {
-        Some(("image", subtype)) => !subtype.contains("xml") && !subtype.contains("svg"),
-        Some(("audio" | "video" | "font", subtype)) => !subtype.contains("xml"),
-        Some(("text", subtype)) => matches!(subtype, "plain" | "csv" | "vtt"),
-        Some(("application", subtype)) => matches!(
-            subtype,
-            "octet-stream" | "pdf" | "json" | "zip" | "vnd.apple.mpegurl" | "x-mpegurl" | "ogg" | "mp4"
-        ),
-        Some(("multipart", subtype)) => subtype == "byteranges",
-        _ => false,
-    }
+/// The client's fields that the answer may differ by, as far as the storage says so; what else it says is about fields
+/// that it never sees.
+fn varying(storage: &HeaderMap) -> Option<HeaderValue> {
+    let said = storage.get_all(header::VARY).iter().filter_map(|value| value.to_str().ok());
+    let said: Vec<&str> = said.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let is_said = |name: &&HeaderName| said.iter().any(|said| name.as_str().eq_ignore_ascii_case(said));
+    let names: Vec<&str> = NEGOTIATED.iter().filter(is_said).map(HeaderName::as_str).collect();
+    (!names.is_empty()).then(|| HeaderValue::try_from(names.join(", ")).expect("names of fields"))
 }
 
 #[cfg(test)]
@@ -323,27 +316,25 @@ mod tests {
             assert_eq!((attached, sandboxed), (!inline, !inline), "{content_type:?}");
             assert!(found.iter().any(|(name, _)| name == header::CONTENT_TYPE));
         };
-        for passive in ["image/png", "IMAGE/JPEG", "video/mp4; codecs=x", "text/plain;charset=utf-8", "application/pdf"]
-        {
-            check(Some(passive), true);
-        }
-        for active in [
-            "text/html",
-            "TEXT/HTML ; charset=x",
-            "image/svg+xml",
-            "text/xml",
-            "application/xhtml+xml",
-            "text/javascript",
-            "application/javascript",
-            "application/wasm",
-            "multipart/x-mixed-replace",
-            "",
-            "nonsense",
-            "text/css",
-        ] {
+        check(Some("image/png"), true);
+        for active in ["text/html", "image/svg+xml", "image/png, text/html", "nonsense", ""] {
             check(Some(active), false);
         }
         check(None, true);
+    }
+
+    #[test]
+    fn an_answer_varies_with_what_the_storage_has_seen() {
+        let check = |said: &[&str], expected: Option<&str>| {
+            let fields: Vec<_> = said.iter().map(|said| ("vary", *said)).collect();
+            let found = response_fields(&map(&fields));
+            assert_eq!(found.get(header::VARY).map(|value| value.to_str().unwrap()), expected, "{said:?}");
+        };
+        check(&[], None);
+        check(&["Cookie, Authorization, x-amz-date"], None);
+        check(&["Accept-Encoding"], Some("accept-encoding"));
+        check(&["Origin, ACCEPT-ENCODING", "accept ,Cookie"], Some("accept, accept-encoding"));
+        check(&["*"], None);
     }
 
     #[test]

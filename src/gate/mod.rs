@@ -2,12 +2,17 @@
 //!
 //! No I/O, no clock, no framework, and no way to a [`Target`] that does not pass every step.
 
+mod advice;
+mod asked;
 mod authorize;
+mod content;
+mod cookie;
 mod cors;
 mod dated;
 mod decision;
 mod denial;
 mod extract;
+mod fields;
 pub mod forward;
 mod handout;
 mod head;
@@ -29,7 +34,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+pub use advice::Advice;
+pub use asked::{Asked, AskedBy};
 pub use authorize::{Freshness, NotAFolder, PublicPrefixes, WhenStale, denial, normalized_uid};
+pub use cookie::{MAX_COOKIE_AGE, PlayerCookies};
 pub use dated::was_modified_before;
 pub use decision::{Admission, Decision, Handout, Now, Refusal, Trace};
 pub use denial::{BadRequest, Connection, Denial};
@@ -57,7 +65,7 @@ pub use verify::{
 };
 
 use crate::restrictions::RestrictionSet;
-use extract::{Credential, Shown};
+use extract::Credential;
 use key_sets::exclusive_keys;
 use presigned::Presigner;
 use verify::{Exclusive, Scratch, Verifier};
@@ -93,6 +101,7 @@ pub struct Gate {
     cors: forward::CorsOrigins,
     api_keys: Vec<[u8; 32]>,
     presigner: Option<Presigner>,
+    player_cookies: Option<PlayerCookies>,
 }
 
 /// What a request shows to an app, to be judged by what is known now.
@@ -158,8 +167,9 @@ impl Gate {
                 return Err(GateError::DuplicateApp(id.to_string()));
             }
         }
-        let GateOptions { hosts, freshness, cors, api_keys, presigned, .. } = options;
-        Ok(Gate { apps, hosts, freshness, cors, api_keys, presigner: presigned.map(Presigner) })
+        let GateOptions { hosts, freshness, cors, api_keys, presigned, player_cookies, .. } = options;
+        let presigner = presigned.map(Presigner);
+        Ok(Gate { apps, hosts, freshness, cors, api_keys, presigner, player_cookies })
     }
 
     /// Returns where to fetch the requested file, or why the request is refused.
@@ -189,8 +199,9 @@ impl Gate {
         }
         let Trace { object, uid, .. } = trace;
         let path = &*object.insert(extract::object(request)?);
-        let Shown { credential, handout } = extract::shown(request)?;
-        let handout = handout.map(|form| self.can_hand_out(form)).transpose()?;
+        let shown = extract::shown(request)?;
+        let credential = shown.credential.map(|(credential, _)| credential);
+        let handout = shown.wishes.handout.map(|form| self.can_hand_out(form)).transpose()?;
         let app = self.apps.get(path.app()).ok_or(Denial::UnknownApp)?;
         trace.app = Some(Arc::clone(&app.id));
         trace.token = credential.map(|credential| restrictions.token_number(credential.text()));
@@ -207,19 +218,25 @@ impl Gate {
         // What was shared before links had tokens.
         let since = if credential.is_none() { app.tokenized_since(restrictions) } else { None };
         let modified_before = since.filter(|_| access != Access::Off);
-        let (grant, observed) = match access {
-            Access::Enforce if modified_before.is_some() => (authorize::without_token(path), None),
-            Access::Off => (authorize::without_token(path), None),
+        let (grant, until, observed) = match access {
+            Access::Enforce if modified_before.is_some() => (authorize::without_token(path), None, None),
+            Access::Off => (authorize::without_token(path), None, None),
             // Granted to nobody in particular, so that a restriction does not cut the transfer later either.
             Access::Observe => {
                 let authorized = self.authorize(&judged, request.uri.path(), path, uid);
-                (authorize::without_token(path), authorized.err())
+                let until = authorized.as_ref().ok().and_then(authorize::Grant::until);
+                (authorize::without_token(path), until, authorized.err())
             }
-            Access::Enforce => (self.authorize(&judged, request.uri.path(), path, uid)?, None),
+            Access::Enforce => {
+                let grant = self.authorize(&judged, request.uri.path(), path, uid)?;
+                let until = grant.until();
+                (grant, until, None)
+            }
         };
+        let fields = self.more_fields(request, &shown, path, until, since_epoch)?;
         let (target, subject) = app.storage.resolve(grant, method, since_epoch);
         let trace = std::mem::take(trace);
-        Ok(Decision::Forward(Admission { target, subject, trace, observed, modified_before }))
+        Ok(Decision::Forward(Admission { target, subject, trace, observed, modified_before, fields }))
     }
 
     /// Returns leave to fetch `path`, which stands in the request as `raw_path`.

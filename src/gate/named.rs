@@ -20,7 +20,7 @@ pub struct Named {
 
 /// Returns what the credential of `request` names, checked in no way.
 pub fn named_by(request: &Parts) -> Named {
-    match extract::shown(request).ok().and_then(|shown| shown.credential) {
+    match extract::shown(request).ok().and_then(|shown| Some(shown.credential?.0)) {
         Some(Credential::Fat(compact)) => of_token(compact).unwrap_or_default(),
         Some(Credential::Presigned(query)) => of_query(query),
         Some(Credential::ApiKey(_)) | None => Named::default(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::authorize::{Freshness, PublicPrefixes};
+use super::cookie::PlayerCookies;
 use super::forward;
 use super::presigned::PresignedOptions;
 use super::resolve::S3Storage;
@@ -70,6 +71,8 @@ pub struct GateOptions {
     pub api_keys: Vec<[u8; 32]>,
     /// URLs that clients may ask for in place of a token; `None`: they cannot.
     pub presigned: Option<PresignedOptions>,
+    /// Cookies for what playlists name; `None`: none is ever set.
+    pub player_cookies: Option<PlayerCookies>,
 }
 
 /// Why a gate cannot be made.

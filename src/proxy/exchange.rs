@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
+use http::HeaderMap;
 
 use super::Shared;
 use super::cache::CacheUse;
+use super::respond::common_fields;
 use super::transfer::{SLOT, Slot};
 use crate::access_log::{Entry, Timestamp};
 use crate::gate::forward::{AllowOrigin, Asked, StorageFailure};
-use crate::gate::{CredentialKind, Denial, ObjectPath, Target, Trace};
+use crate::gate::{CredentialKind, Denial, Now, ObjectPath, Target, Trace};
 use crate::metrics::Outcome;
 use crate::restrictions::Subject;
 
@@ -33,6 +35,8 @@ pub struct Exchange {
     /// Why the request is refused although it was admitted.
     pub(super) refused: Option<Denial>,
     pub(super) origin: AllowOrigin,
+    /// What an answer with the object has of the gate's own.
+    pub(super) fields: Option<Box<HeaderMap>>,
     /// What was asked of the storage.
     pub(super) asked: Asked,
     /// Why the storage's answer is not passed on, when it is not.
@@ -92,6 +96,7 @@ impl Exchange {
             modified_before: None,
             refused: None,
             origin: AllowOrigin::Nobody,
+            fields: None,
             asked: Asked::default(),
             failure: None,
             replacement: Replacement::None,
@@ -99,6 +104,12 @@ impl Exchange {
             cache: None,
             end: None,
         }
+    }
+
+    /// The request is about to be decided: from here on it counts.
+    pub(super) fn begin(&mut self, now: Now, method: &'static str, client: Option<SocketAddr>) {
+        self.started = Some(Started { wall: now.wall, at: now.monotonic, method, client });
+        self.shared.metrics.in_flight.inc();
     }
 
     /// Returns whether the subject is still welcome: one comparison, unless the restrictions have changed.
@@ -115,6 +126,14 @@ impl Exchange {
             self.generation = generation;
         }
         Ok(())
+    }
+
+    /// Adds what an answer with the object has of the gate's own, and what every answer has.
+    pub(super) fn add_fields(&self, fields: &mut HeaderMap) {
+        for (name, value) in self.fields.iter().flat_map(|own| own.iter()) {
+            fields.insert(name.clone(), value.clone());
+        }
+        common_fields(fields, &self.origin);
     }
 
     /// Notes that the storage has answered.

@@ -14,7 +14,7 @@ use pingora::{Error, ErrorSource, ErrorType, Result};
 use quick_cache::sync::Cache;
 
 use super::Shared;
-use super::exchange::{End, Exchange, Replacement, Started};
+use super::exchange::{End, Exchange, Replacement};
 use super::failure::{failure_of, warn_of};
 use super::pass::{ends_with_connection, method_label, passed_fields, replace};
 use super::pool::Pool;
@@ -100,13 +100,8 @@ impl MediaFilter {
         let now = now();
         let gate = self.shared.gate.load();
         let request = session.req_header();
-        exchange.started = Some(Started {
-            wall: now.wall,
-            at: now.monotonic,
-            method: method_label(&request.method),
-            client: session.client_addr().and_then(|client| client.as_inet()).copied(),
-        });
-        self.shared.metrics.in_flight.inc();
+        let client = session.client_addr().and_then(|client| client.as_inet()).copied();
+        exchange.begin(now, method_label(&request.method), client);
         exchange.origin = gate.cors_of(&request.headers);
         exchange.generation = self.shared.restrictions.generation();
         let decision = gate.admit(request, &self.shared.restrictions, now);
@@ -118,6 +113,7 @@ impl MediaFilter {
             Ok(Decision::Forward(admission)) => {
                 self.shared.unknown_kids.note(&admission.trace, admission.observed);
                 exchange.modified_before = admission.modified_before;
+                exchange.fields = admission.fields;
                 exchange.trace = admission.trace;
                 exchange.observed = admission.observed;
                 if exchange.observed.is_none() && self.is_known_newer(exchange) {
@@ -349,6 +345,6 @@ pub(super) fn request_of(session: &Session, exchange: &mut Exchange) -> Result<O
 
 /// Reads both clocks.
 #[expect(clippy::disallowed_methods, reason = "the shell is where time comes in")]
-fn now() -> Now {
+pub(super) fn now() -> Now {
     Now { wall: std::time::SystemTime::now(), monotonic: Instant::now() }
 }

@@ -1,17 +1,21 @@
 //! The Pingora shell: phases ask the core and copy its answers to the wire.
 //!
 //! [`MediaProxy`] is a whole [`ProxyHttp`](pingora::proxy::ProxyHttp). [`MediaFilter`] is the same in pieces, for
-//! people who have a `ProxyHttp` of their own, and [`GateModule`] only decides, for people who fetch by themselves.
+//! people who have a `ProxyHttp` of their own, [`GateModule`] only decides, for people who fetch by themselves, and
+//! [`ForwardAuth`] answers other proxies that ask.
 
 mod cache;
 mod dated;
+mod decide;
 mod exchange;
 mod failure;
 mod filter;
 mod forward;
+mod forward_auth;
 mod listen;
 mod module;
 mod origin;
+mod page;
 mod pass;
 mod phases;
 mod pool;
@@ -23,6 +27,7 @@ mod upstream;
 pub use cache::{CacheOptions, ObjectCache};
 pub use exchange::Exchange;
 pub use filter::MediaFilter;
+pub use forward_auth::ForwardAuth;
 #[cfg(feature = "server")]
 pub(crate) use listen::server_config;
 pub use listen::{MediaServer, Tls, TlsError};

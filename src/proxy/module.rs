@@ -10,7 +10,8 @@ use pingora::modules::http::{HttpModule, HttpModuleBuilder, Module};
 use pingora::{Error, ErrorType, Result};
 
 use super::Shared;
-use crate::gate::{Admission, BadRequest, Decision, Denial, Now, without_token_parameter};
+use super::decide::admit;
+use crate::gate::{Admission, Denial, Now, without_token_parameter};
 
 /// Adds a [`GateModule`] to each request: `modules.add_module(Box::new(GateModuleBuilder::new(shared)))`.
 #[derive(Debug, Clone)]
@@ -57,23 +58,12 @@ impl GateModule {
     #[expect(clippy::disallowed_methods, reason = "the shell is where time comes in")]
     fn decide(&mut self, request: &mut RequestHeader) -> Result<()> {
         let now = Now { wall: std::time::SystemTime::now(), monotonic: Instant::now() };
-        let denial = match self.shared.gate.load().admit(request, &self.shared.restrictions, now) {
-            // A module does not see the object's date before the answer goes out.
-            Ok(Decision::Forward(admission)) if admission.modified_before.is_some() && admission.observed.is_none() => {
-                Denial::TokenMissing
-            }
-            Ok(Decision::Forward(admission)) => {
-                self.shared.unknown_kids.note(&admission.trace, admission.observed);
-                self.admission = Some(admission);
+        let denial = match admit(&self.shared, request, now) {
+            Ok(admission) => {
+                self.admission = admission;
                 return take_off_tokens(request);
             }
-            Ok(Decision::Options) => return take_off_tokens(request),
-            // A module answers nothing by itself.
-            Ok(Decision::HandOut(_)) => Denial::BadRequest(BadRequest::PresignedUnavailable),
-            Err(refusal) => {
-                self.shared.unknown_kids.note(&refusal.trace, Some(refusal.denial));
-                refusal.denial
-            }
+            Err(refusal) => refusal.denial,
         };
         self.denial = Some(denial);
         Error::e_explain(ErrorType::HTTPStatus(denial.status()), denial.reason())

@@ -32,7 +32,7 @@ pub(super) fn passed_fields(
     if !has_length && is_chunked && knows_chunks {
         fields.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    common_fields(&mut fields, &exchange.origin);
+    exchange.add_fields(&mut fields);
     fields
 }
 

@@ -7,8 +7,9 @@ use pingora::http::ResponseHeader;
 use pingora::proxy::Session;
 use pingora::{ErrorType, OrErr, Result};
 
+use super::page;
 use crate::gate::forward::{AllowOrigin, StorageFailure};
-use crate::gate::{Connection, Denial, HandoutForm, Presigned};
+use crate::gate::{Advice, Connection, Denial, HandoutForm, Presigned};
 
 /// What a script on another site may read of an answer.
 const EXPOSED: &str =
@@ -21,8 +22,9 @@ const ROOM: usize = 16;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    code: &'static str,
-    message: &'static str,
+    pub(super) code: &'static str,
+    pub(super) message: &'static str,
+    pub(super) advice: Advice,
     challenge: Option<&'static str>,
     pub(super) connection: Connection,
 }
@@ -33,6 +35,7 @@ impl From<Denial> for Answer {
             status: denial.status(),
             code: denial.code(),
             message: denial.message(),
+            advice: denial.advice(),
             challenge: denial.challenge(),
             connection: denial.connection(),
         }
@@ -45,6 +48,7 @@ impl From<StorageFailure> for Answer {
             status: failure.status(),
             code: failure.code(),
             message: failure.message(),
+            advice: failure.advice(),
             challenge: None,
             connection: Connection::Keep,
         }
@@ -57,6 +61,7 @@ impl Answer {
         status: 416,
         code: "ERR_RANGE_NOT_SATISFIABLE",
         message: "The object has no such range.",
+        advice: Advice::CHANGED,
         challenge: None,
         connection: Connection::Keep,
     };
@@ -64,6 +69,7 @@ impl Answer {
         status: 412,
         code: "ERR_PRECONDITION_FAILED",
         message: "The object is not in the state that the request asks for.",
+        advice: Advice::CHANGED,
         challenge: None,
         connection: Connection::Keep,
     };
@@ -71,22 +77,17 @@ impl Answer {
         status: 500,
         code: "ERR_INTERNAL",
         message: "The gate could not answer. The operator has to look at it.",
+        advice: Advice::BROKEN,
         challenge: None,
         connection: Connection::Close,
     };
 
     /// The body: HTML for a browser that asks for a page, JSON for everything else.
     pub(super) fn body(self, request: &HeaderMap) -> (&'static str, Bytes) {
-        let (status, code, message) = (self.status, self.code, self.message);
-        if asks_for_page(request) {
-            // Only constants stand in here: nothing to escape.
-            let page = format!(
-                "<!doctype html><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
-                 <title>{status}</title><body style=\"font:1.1rem/1.5 system-ui;margin:15vh auto;max-width:34rem;padding:1rem\">\
-                 <h1>{status}</h1><p>{message}<p><small>{code}</small>\n"
-            );
-            return ("text/html; charset=utf-8", page.into());
+        if page::is_asked_for(request) {
+            return ("text/html; charset=utf-8", page::of(self));
         }
+        let (code, message) = (self.code, self.message);
         let body = serde_json::json!({ "error": { "code": code, "message": message } });
         ("application/json", format!("{body}\n").into())
     }
@@ -130,19 +131,10 @@ impl Answer {
             insert(header::ALLOW, "GET, HEAD, OPTIONS");
         }
         if content_type.starts_with("text/html") {
-            insert(header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'");
+            fields.insert(header::CONTENT_SECURITY_POLICY, page::policy());
         }
         fields
     }
-}
-
-/// Whether a browser is about to show the answer as a page.
-fn asks_for_page(request: &HeaderMap) -> bool {
-    let accepts_html = request
-        .get(header::ACCEPT)
-        .is_some_and(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")));
-    // Images and scripts say what they are for (Fetch Metadata); older browsers say nothing.
-    accepts_html && request.get("sec-fetch-dest").is_none_or(|dest| dest == "document" || dest == "iframe")
 }
 
 /// Adds what every answer has.
@@ -161,10 +153,12 @@ pub(super) fn common_fields(fields: &mut HeaderMap, origin: &AllowOrigin) {
         }
         AllowOrigin::One(origin) => {
             fields.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-            fields.insert(header::VARY, of("Origin"));
+            // A player's cookie comes along with its script's requests: only to sites that the operator names.
+            fields.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, of("true"));
+            fields.append(header::VARY, of("Origin"));
         }
         AllowOrigin::Nobody => {
-            fields.insert(header::VARY, of("Origin"));
+            fields.append(header::VARY, of("Origin"));
         }
     }
     if *origin != AllowOrigin::Nobody {
@@ -252,5 +246,7 @@ pub(super) async fn respond_options(session: &mut Session, origin: &AllowOrigin)
         insert(header::ACCESS_CONTROL_MAX_AGE, "7200");
     }
     common_fields(&mut fields, origin);
+    // What players ask for needs no preflight; what does is never to come along with their cookies.
+    fields.remove(header::ACCESS_CONTROL_ALLOW_CREDENTIALS);
     session.write_response_header(Box::new(response(StatusCode::NO_CONTENT, fields)), true).await
 }

@@ -179,6 +179,8 @@ fn requests(app: &str, object: &str, token: &[u8]) -> Vec<Vec<u8>> {
         "Proxy-Authorization: Bearer {T}",
         "Cookie: fat={T}",
         "Cookie: a=b; fat={T}; c=d",
+        "Cookie: fat={T}~",
+        "Cookie: fat={T}~; fat={T}~",
         "Cookie: session={T}",
         "Cookie: {T}",
         "Referer: https://files.example/demo/a?fat={T}",

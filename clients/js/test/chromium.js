@@ -33,14 +33,15 @@ export class Chromium {
   #ended;
   #answers = new Map();
   #pages = new Map();
+  #waiting = new Set();
   #calls = 0;
 
-  /** Starts the browser, until the test `t` ends. */
-  static async start(t) {
+  /** Starts the browser, until the test `t` ends, with `more` flags. */
+  static async start(t, more = []) {
     const browser = new Chromium();
     browser.#profile = await mkdtemp(join(tmpdir(), "mediagate-chromium-"));
     t.after(() => browser.#end());
-    const args = [...FLAGS, `--user-data-dir=${browser.#profile}`, "about:blank"];
+    const args = [...FLAGS, ...more, `--user-data-dir=${browser.#profile}`, "about:blank"];
     const child = spawn(process.env.CHROMIUM ?? "chromium", args, {
       stdio: ["ignore", "ignore", "pipe", "pipe", "pipe"],
     });
@@ -83,7 +84,20 @@ export class Chromium {
     return new Promise((resolve, reject) => this.#answers.set(id, { method, resolve, reject }));
   }
 
+  /** Waits for an event of the browser's own that `is` what is waited for; returns what it says. */
+  next(method, is = () => true) {
+    return new Promise((resolve) => this.#waiting.add({ method, is, resolve }));
+  }
+
   #hear({ id, result, error, method, params, sessionId }) {
+    if (id === undefined && sessionId === undefined) {
+      for (const waiting of this.#waiting) {
+        if (waiting.method !== method || !waiting.is(params)) continue;
+        this.#waiting.delete(waiting);
+        waiting.resolve(params);
+      }
+      return;
+    }
     if (id === undefined) return this.#pages.get(sessionId)?.hear(method, params);
     const answer = this.#answers.get(id);
     this.#answers.delete(id);

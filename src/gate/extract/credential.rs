@@ -1,9 +1,10 @@
-//! What a request shows for itself, and whether it asks for a presigned URL.
+//! What a request shows for itself, and what its query asks for.
 
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use http::request::Parts;
 
 use super::parted;
+use super::wishes::Wishes;
 use crate::gate::denial::{BadRequest, Denial};
 use crate::gate::object_key::escape;
 
@@ -16,11 +17,12 @@ static FAT_FIELD: HeaderName = HeaderName::from_static(FAT);
 /// The header of a service's API key.
 static API_KEY_FIELD: HeaderName = HeaderName::from_static("apikey");
 
-/// The query parameter that asks for a presigned URL.
-const REDIRECT: &str = "redirect";
-
 /// The query parameters that only a presigned URL has, in lower case.
 const SIGNATURE: [&str; 2] = ["signature", "key-pair-id"];
+
+/// What the gate ends the value of its own cookies with, and no token has (RFC 6265 §4.1.1 lets it stand there). By it a
+/// cookie that came along by itself is told from one that somebody sends as a credential.
+pub(in crate::gate) const OWN_COOKIE: char = '~';
 
 /// What a request shows for itself.
 #[derive(Clone, Copy)]
@@ -73,35 +75,41 @@ impl CredentialKind {
     }
 }
 
-/// How a client wants its presigned URL: the value of `redirect`.
+/// Where a credential stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandoutForm {
-    /// `0`: in a JSON body.
-    Body,
-    /// `1`: as a redirect.
-    Redirect,
+pub(in crate::gate) enum Place {
+    /// In the query.
+    Query,
+    /// In a header field other than `Cookie`.
+    Field,
+    /// In a cookie.
+    Cookie,
 }
 
-/// The credential and the wish of one request.
+/// The credential of one request with its place, and what the request asks for.
 #[derive(Default)]
 pub(in crate::gate) struct Shown<'a> {
-    pub(in crate::gate) credential: Option<Credential<'a>>,
-    pub(in crate::gate) handout: Option<HandoutForm>,
+    pub(in crate::gate) credential: Option<(Credential<'a>, Place)>,
+    pub(in crate::gate) wishes: Wishes<'a>,
 }
 
-/// Returns the one credential of the request, if there is any, and whether it asks for a presigned URL.
+/// Returns the one credential of the request, if there is any, and what it asks for.
+///
+/// A browser sends a cookie that the gate has set whether a page wants it or not, also beside the link that it was set
+/// for. So such a cookie counts only where nothing else is shown; of several, set for folders in each other, the first,
+/// which is that of the innermost (RFC 6265 §5.4). A `fat` cookie that somebody else made is a credential like another.
 ///
 /// # Errors
 ///
 /// Several credentials, equal or not, in one place or in different ones; a token under a name that only reads as `fat`;
-/// a `redirect` that is not clear.
+/// a wish that is not clear.
 pub(in crate::gate) fn shown(request: &Parts) -> Result<Shown<'_>, Denial> {
     let mut found = None;
-    let mut take = |credential| match found.replace(credential) {
+    let mut take = |credential, place| match found.replace((credential, place)) {
         None => Ok(()),
         Some(_) => Err(Denial::BadRequest(BadRequest::SeveralCredentials)),
     };
-    let (mut handout, mut is_signed) = (None, false);
+    let (mut wishes, mut is_signed) = (Wishes::default(), false);
     let whole = request.uri.query().unwrap_or_default();
     let mut query = request.uri.query();
     while let Some(rest) = query {
@@ -110,42 +118,41 @@ pub(in crate::gate) fn shown(request: &Parts) -> Result<Shown<'_>, Denial> {
         let value = value.unwrap_or_default();
         query = others;
         if name == FAT {
-            take(Credential::Fat(value))?;
+            take(Credential::Fat(value), Place::Query)?;
         } else if reads_as(name, FAT) {
             return Err(Denial::BadRequest(BadRequest::MisspelledParameter));
-        } else if reads_as(name, REDIRECT) {
-            let form = match (name, value) {
-                (REDIRECT, "0") => HandoutForm::Body,
-                (REDIRECT, "1") => HandoutForm::Redirect,
-                _ => return Err(Denial::BadRequest(BadRequest::Redirect)),
-            };
-            if handout.replace(form).is_some() {
-                return Err(Denial::BadRequest(BadRequest::Redirect));
-            }
+        } else {
+            wishes.take(name, value)?;
         }
         is_signed |= is_signature(name);
     }
     if is_signed {
         // Whatever else stands there is its business: see `presigned`.
-        take(Credential::Presigned(whole))?;
+        take(Credential::Presigned(whole), Place::Query)?;
     }
-    let mut is_authorized = false;
+    let (mut is_authorized, mut own_cookie) = (false, None);
     for (name, value) in &request.headers {
         if *name == AUTHORIZATION {
             if std::mem::replace(&mut is_authorized, true) {
                 return Err(Denial::BadRequest(BadRequest::SeveralCredentials));
             }
-            bearer(value.as_bytes()).map_or(Ok(()), |token| take(Credential::Fat(token)))?;
+            bearer(value.as_bytes()).map_or(Ok(()), |token| take(Credential::Fat(token), Place::Field))?;
         } else if *name == COOKIE {
-            cookies(value).try_for_each(|token| take(Credential::Fat(token)))?;
+            cookies(value).try_for_each(|cookie| match cookie.strip_suffix(OWN_COOKIE) {
+                Some(token) => {
+                    own_cookie.get_or_insert((Credential::Fat(token), Place::Cookie));
+                    Ok(())
+                }
+                None => take(Credential::Fat(cookie), Place::Cookie),
+            })?;
         } else if *name == FAT_FIELD {
             // A value that is not text is still a credential, and no good one: the empty token is malformed.
-            take(Credential::Fat(value.to_str().unwrap_or_default().trim()))?;
+            take(Credential::Fat(value.to_str().unwrap_or_default().trim()), Place::Field)?;
         } else if *name == API_KEY_FIELD {
-            take(Credential::ApiKey(value.to_str().unwrap_or_default()))?;
+            take(Credential::ApiKey(value.to_str().unwrap_or_default()), Place::Field)?;
         }
     }
-    Ok(Shown { credential: found, handout })
+    Ok(Shown { credential: found.or(own_cookie), wishes })
 }
 
 /// Whether a query parameter of this name makes a URL a presigned one, in any spelling.
@@ -190,7 +197,7 @@ fn cookies(value: &HeaderValue) -> impl Iterator<Item = &str> {
 }
 
 /// Whether a query parameter's name becomes `name` for a parser that decodes it or ignores its case.
-fn reads_as(raw: &str, name: &str) -> bool {
+pub(super) fn reads_as(raw: &str, name: &str) -> bool {
     let mut bytes = raw.as_bytes();
     let mut expected = name.bytes();
     while let Some(&first) = bytes.first() {
@@ -218,7 +225,7 @@ mod tests {
 
     fn check(target: &str, headers: &[(&str, &str)], expected: Result<Option<&str>, BadRequest>) {
         let request = request(target, headers);
-        let found = shown(&request).map(|shown| shown.credential);
+        let found = shown(&request).map(|shown| shown.credential.map(|(credential, _)| credential));
         let expected = expected.map(|token| token.map(Credential::Fat)).map_err(Denial::BadRequest);
         assert_eq!(found, expected, "{target} {headers:?}");
     }
@@ -277,22 +284,38 @@ mod tests {
     }
 
     #[test]
-    fn a_presigned_url_is_asked_for_once_and_clearly() {
-        let check = |query: &str, expected: Result<Option<HandoutForm>, BadRequest>| {
-            let request = request(&format!("/d/a{query}"), &[("fat", "t")]);
-            let found = shown(&request).map(|shown| shown.handout);
-            assert_eq!(found, expected.map_err(Denial::BadRequest), "{query}");
+    fn a_cookie_of_the_gates_own_counts_where_nothing_else_is_shown() {
+        check("/d/a", &[("cookie", "fat=t~")], Ok(Some("t")));
+        check("/d/a", &[("cookie", "a=b; fat=t~; fat=u~")], Ok(Some("t")));
+        check("/d/a", &[("cookie", "fat=t~"), ("cookie", "fat=u~")], Ok(Some("t")));
+        check("/d/a", &[("cookie", "fat=~")], Ok(Some("")));
+        for own in ["fat=t~", "fat=u~", "fat=~", "fat=u~; fat=v~"] {
+            let own = ("cookie", own);
+            check("/d/a?fat=t", &[own], Ok(Some("t")));
+            check("/d/a?fat=", &[own], Ok(Some("")));
+            check("/d/a", &[own, ("fat", "t")], Ok(Some("t")));
+            check("/d/a", &[own, ("authorization", "Bearer t")], Ok(Some("t")));
+            check("/d/a", &[own, ("cookie", "fat=t")], Ok(Some("t")));
+            check("/d/a?fat=t", &[own, ("cookie", "fat=t")], Err(BadRequest::SeveralCredentials));
+            check("/d/a?fat=t&fat=t", &[own], Err(BadRequest::SeveralCredentials));
+        }
+        // Twice the mark is a malformed token, not another kind of cookie.
+        check("/d/a", &[("cookie", "fat=t~~")], Ok(Some("t~")));
+    }
+
+    #[test]
+    fn a_credential_has_a_place() {
+        let check = |target: &str, headers: &[(&str, &str)], expected| {
+            let request = request(target, headers);
+            let found = shown(&request).map(|shown| shown.credential.map(|(_, place)| place));
+            assert_eq!(found, Ok(Some(expected)), "{target} {headers:?}");
         };
-        check("", Ok(None));
-        check("?redirects=0&x=redirect", Ok(None));
-        check("?redirect=0", Ok(Some(HandoutForm::Body)));
-        check("?x=1&redirect=1", Ok(Some(HandoutForm::Redirect)));
-        for query in ["redirect", "redirect=", "redirect=2", "redirect=00", "redirect=true", "redirect=%30"] {
-            check(&format!("?{query}"), Err(BadRequest::Redirect));
-        }
-        for query in ["Redirect=0", "%72edirect=0", "redirect=0&redirect=0", "redirect=0&redirect=1"] {
-            check(&format!("?{query}"), Err(BadRequest::Redirect));
-        }
+        check("/d/a?fat=t", &[("cookie", "fat=t~")], Place::Query);
+        check("/d/a?Signature=t", &[], Place::Query);
+        check("/d/a", &[("fat", "t")], Place::Field);
+        check("/d/a", &[("authorization", "Bearer t")], Place::Field);
+        check("/d/a", &[("cookie", "fat=t")], Place::Cookie);
+        check("/d/a", &[("cookie", "fat=t~")], Place::Cookie);
     }
 
     #[test]
@@ -300,7 +323,7 @@ mod tests {
         let request_with = |headers: &[(&str, &str)]| {
             let request = request("/d/a", headers);
             shown(&request)
-                .map(|shown| shown.credential.map(|credential| (credential.kind(), credential.text().to_owned())))
+                .map(|shown| shown.credential.map(|(credential, _)| (credential.kind(), credential.text().to_owned())))
         };
         assert_eq!(request_with(&[("apiKey", "k")]), Ok(Some((CredentialKind::ApiKey, "k".to_owned()))));
         for other in [("apikey", "k"), ("fat", "t"), ("authorization", "Bearer t"), ("cookie", "fat=t")] {
@@ -328,7 +351,7 @@ mod tests {
     fn a_signature_is_a_credential_like_another() {
         let check = |query: &str, headers: &[(&str, &str)], expected: Result<(), BadRequest>| {
             let request = request(&format!("/d/a?{query}"), headers);
-            let found = shown(&request).map(|shown| shown.credential);
+            let found = shown(&request).map(|shown| shown.credential.map(|(credential, _)| credential));
             let expected = expected.map(|()| Some(Credential::Presigned(query))).map_err(Denial::BadRequest);
             assert_eq!(found, expected, "{query} {headers:?}");
         };

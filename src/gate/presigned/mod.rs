@@ -13,7 +13,7 @@ use std::time::Duration;
 use http::uri::Scheme;
 
 pub use key::PresignedKey;
-pub(super) use parameters::holds_signature;
+pub(super) use parameters::{encoded as encoded_value, holds_signature};
 
 use super::authorize::Grant;
 use super::denial::{BadRequest, Denial};

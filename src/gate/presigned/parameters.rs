@@ -104,7 +104,7 @@ pub(in crate::gate) fn holds_signature(path: &str) -> bool {
 }
 
 /// Returns `text` as it stands in a value.
-pub(super) fn encoded(text: &str) -> Cow<'_, str> {
+pub(in crate::gate) fn encoded(text: &str) -> Cow<'_, str> {
     utf8_percent_encode(text, VALUE).into()
 }
 

@@ -28,7 +28,18 @@ fn all() -> Vec<Denial> {
     };
     let shapes = {
         use BadRequest::*;
-        [SeveralCredentials, MisspelledParameter, PresignedUnavailable, Redirect, PresignedForm, Body, Upgrade, Host]
+        [
+            SeveralCredentials,
+            MisspelledParameter,
+            PresignedUnavailable,
+            Redirect,
+            Cookie,
+            Download,
+            PresignedForm,
+            Body,
+            Upgrade,
+            Host,
+        ]
     };
     let tokens = {
         use VerifyError::*;
@@ -192,11 +203,14 @@ fn earn_by_shape(bad: BadRequest) -> Earned {
             return Earned { world, request: ask("?redirect=1", ("x", "")), answer };
         }
         BadRequest::Redirect => (ask("?redirect=2", ("x", "")), "redirect_invalid"),
+        BadRequest::Cookie => (ask("?cookie=2", ("x", "")), "cookie_invalid"),
+        BadRequest::Download => (ask("?download=%ff", ("x", "")), "download_invalid"),
         BadRequest::PresignedForm => (get("/demo/a?Signature=x"), "presigned_malformed"),
         BadRequest::Body => (ask("", ("content-length", "1")), "body"),
         BadRequest::Upgrade => (ask("", ("upgrade", "websocket")), "upgrade"),
         BadRequest::Host => (ask("", ("host", "files.example")), "host_invalid"),
         BadRequest::Malformed => unreachable!("of such a head no request is made: `HeadCheck` has its tests"),
+        BadRequest::Asked => unreachable!("only other proxies ask about requests: `asked` has its tests"),
     };
     Earned { world: World::new(), request, answer: (400, "ERR_BAD_REQUEST", reason) }
 }

@@ -6,6 +6,7 @@ mod denials;
 mod discretion;
 mod key_sets;
 pub(crate) mod keys;
+mod players;
 mod presigned;
 mod properties;
 mod purity;
@@ -44,7 +45,9 @@ impl World {
 
     fn with(apps: Vec<AppOptions>) -> World {
         let presigned = Some(presigned::options());
-        let options = GateOptions { apps, hosts: vec!["files.example".into()], presigned, ..GateOptions::default() };
+        let hosts = vec!["files.example".into()];
+        let player_cookies = Some(players::cookies());
+        let options = GateOptions { apps, hosts, presigned, player_cookies, ..GateOptions::default() };
         let world = World::unloaded(options);
         world.apply(Event::Snapshot { seq: 0, entries: Vec::new() });
         world

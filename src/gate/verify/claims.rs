@@ -135,6 +135,11 @@ impl<'a> Claims<'a> {
         &self.sub
     }
 
+    /// When it expires, since the UNIX epoch.
+    pub fn expires_at(&self) -> Duration {
+        self.exp
+    }
+
     /// When it was issued, in whole UNIX seconds, as far as it says; where it says several times, the earliest.
     pub fn issued_at(&self) -> Option<u64> {
         let times = [self.iat.or(self.nbf), self.minted];

@@ -14,7 +14,7 @@ use crate::caching::{CopyAnswer, CopyKey};
 use crate::gate::Target;
 use crate::proxy::exchange::Exchange;
 use crate::proxy::filter::{ANSWERED, CONTINUE, CUT, MediaFilter};
-use crate::proxy::respond::{Answer, common_fields, respond_with, response};
+use crate::proxy::respond::{Answer, respond_with, response};
 use crate::proxy::upstream::{peer_of, place_of};
 
 /// How much longer than the storage's own time-outs one waits for the head of its answer.
@@ -126,7 +126,7 @@ async fn send(session: &mut Session, exchange: &mut Exchange, kept: &Kept, used:
     if used == CacheUse::Hit {
         fields.insert(header::AGE, kept.asked.elapsed().as_secs().into());
     }
-    common_fields(&mut fields, &exchange.origin);
+    exchange.add_fields(&mut fields);
     let bytes = match answer {
         CopyAnswer::Whole if !is_head && !head.is_empty() => Some((0, head.len() - 1)),
         CopyAnswer::Part { first, last } => Some((first, last)),

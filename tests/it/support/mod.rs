@@ -10,6 +10,7 @@ pub mod nats_server;
 pub mod origin;
 pub mod postgres_server;
 pub mod process;
+pub mod proxy_servers;
 pub mod redis_server;
 
 use std::path::{Path, PathBuf};

@@ -24,6 +24,7 @@ pub struct Mediagate {
     pub media: SocketAddr,
     pub control: SocketAddr,
     pub metrics: SocketAddr,
+    pub auth: SocketAddr,
     pub state: PathBuf,
     _dir: Option<TempDir>,
 }
@@ -53,7 +54,8 @@ impl Mediagate {
             url.strip_prefix("http://").expect("http").parse().expect("an address")
         };
         let (media, control, metrics) = (address("media"), address("control"), address("metrics"));
-        (Mediagate { child, log, media, control, metrics, state: state.to_owned(), _dir: None }, ready)
+        let auth = SocketAddr::from(([0, 0, 0, 0], 0));
+        (Mediagate { child, log, media, control, metrics, auth, state: state.to_owned(), _dir: None }, ready)
     }
 
     /// Starts `mediagate serve` over the storage at `storage`, with the configuration changed by `edit`.
@@ -73,6 +75,7 @@ impl Mediagate {
             media: SocketAddr::from(([0, 0, 0, 0], 0)),
             control: SocketAddr::from(([0, 0, 0, 0], 0)),
             metrics: SocketAddr::from(([0, 0, 0, 0], 0)),
+            auth: SocketAddr::from(([0, 0, 0, 0], 0)),
             state: dir.path().to_owned(),
             _dir: Some(dir),
         };
@@ -107,6 +110,7 @@ impl Mediagate {
             self.media = address("media ");
             self.control = address("control ");
             self.metrics = address("metrics ");
+            self.auth = address("auth ");
             true
         });
     }
