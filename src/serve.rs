@@ -87,6 +87,7 @@ impl Gateway {
             origins: Arc::new(proxy::Origins::default()),
             unknown_kids: Arc::default(),
             cache: config.cache.map(|options| Arc::new(proxy::ObjectCache::new(options, metrics.cache.clone()))),
+            platform: Arc::default(),
             metrics,
             access_log: config.media.is_some().then(|| Arc::new(AccessLog::stderr())),
         };

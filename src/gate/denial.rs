@@ -12,6 +12,16 @@ pub enum Denial {
     Path(PathError),
     /// The request's shape cannot mean one thing.
     BadRequest(BadRequest),
+    /// The URL behind the own host is of none of the configured origins.
+    UnknownOrigin,
+    /// No session of the platform.
+    SessionMissing,
+    /// A session that does not hold, or no longer.
+    SessionInvalid(VerifyError),
+    /// The session is one user's and the token another's.
+    OtherUser,
+    /// The platform does not say whether there is a session: fail closed.
+    PlatformUnavailable,
     /// `Host` is none of those that are served (RFC 9110 §15.5.20).
     UnknownHost,
     /// Not `GET`, `HEAD` or `OPTIONS`.
@@ -69,6 +79,10 @@ pub enum BadRequest {
     Upgrade,
     /// No `Host`, several, or one that is not a host.
     Host,
+    /// The URL behind the own host is not in its one form.
+    PrependedUrl,
+    /// More than one session cookie.
+    SeveralSessions,
     /// Not HTTP/1 in its one strict form.
     Malformed,
 }
@@ -92,8 +106,15 @@ impl Denial {
             Denial::UnknownHost => 421,
             Denial::MethodNotAllowed => 405,
             Denial::HeadersTooLarge => 431,
-            Denial::TokenMissing | Denial::TokenInvalid(_) | Denial::TokenExpired | Denial::ApiKeyUnknown => 401,
-            Denial::OtherApp
+            Denial::TokenMissing
+            | Denial::TokenInvalid(_)
+            | Denial::TokenExpired
+            | Denial::ApiKeyUnknown
+            | Denial::SessionMissing
+            | Denial::SessionInvalid(_) => 401,
+            Denial::UnknownOrigin
+            | Denial::OtherUser
+            | Denial::OtherApp
             | Denial::PathNotAllowed
             | Denial::AppDeactivated
             | Denial::UserDeactivated
@@ -101,7 +122,7 @@ impl Denial {
             | Denial::TokenRevoked
             | Denial::UrlExpired
             | Denial::UrlInvalid => 403,
-            Denial::RestrictionsStale => 503,
+            Denial::RestrictionsStale | Denial::PlatformUnavailable => 503,
         }
     }
 
@@ -111,6 +132,11 @@ impl Denial {
             Denial::Path(PathError::NoObject) | Denial::UnknownApp => "ERR_NOT_FOUND",
             Denial::Path(PathError::TooLong) | Denial::UriTooLong => "ERR_URI_TOO_LONG",
             Denial::Path(_) | Denial::BadRequest(_) | Denial::UnknownHost => "ERR_BAD_REQUEST",
+            Denial::UnknownOrigin => "ERR_ORIGIN_NOT_ALLOWED",
+            Denial::SessionMissing => "ERR_SESSION_MISSING",
+            Denial::SessionInvalid(_) => "ERR_SESSION_INVALID",
+            Denial::OtherUser => "ERR_OTHER_USER",
+            Denial::PlatformUnavailable => "ERR_PLATFORM_UNAVAILABLE",
             Denial::MethodNotAllowed => "ERR_METHOD_NOT_ALLOWED",
             Denial::HeadersTooLarge => "ERR_HEADERS_TOO_LARGE",
             Denial::TokenMissing => "ERR_FAT_MISSING",
@@ -150,8 +176,16 @@ impl Denial {
                 BadRequest::Body => "body",
                 BadRequest::Upgrade => "upgrade",
                 BadRequest::Host => "host_invalid",
+                BadRequest::PrependedUrl => "prepended_url",
+                BadRequest::SeveralSessions => "several_sessions",
                 BadRequest::Malformed => "malformed",
             },
+            Denial::UnknownOrigin => "origin_unknown",
+            Denial::SessionMissing => "session_missing",
+            Denial::SessionInvalid(VerifyError::Expired) => "session_expired",
+            Denial::SessionInvalid(_) => "session_invalid",
+            Denial::OtherUser => "other_user",
+            Denial::PlatformUnavailable => "platform_unavailable",
             Denial::UnknownHost => "host_unknown",
             Denial::MethodNotAllowed => "method",
             Denial::UriTooLong => "uri_too_long",
@@ -203,8 +237,17 @@ impl Denial {
                 BadRequest::Body => "A request for media has no body.",
                 BadRequest::Upgrade => "This server does not upgrade connections.",
                 BadRequest::Host => "The request must name exactly one valid host.",
+                BadRequest::PrependedUrl => {
+                    "What stands behind the host must be one whole URL of a media server, exactly as browsers write it."
+                }
+                BadRequest::SeveralSessions => "The request carries more than one session cookie.",
                 BadRequest::Malformed => "The request is not well-formed HTTP.",
             },
+            Denial::UnknownOrigin => "Media of that server is not served here.",
+            Denial::SessionMissing => "A login is required.",
+            Denial::SessionInvalid(_) => "The session does not hold, or no longer. Log in again.",
+            Denial::OtherUser => "The link is for another user than the one who is logged in.",
+            Denial::PlatformUnavailable => "The platform does not say who is logged in. Try again shortly.",
             Denial::UnknownHost => "This host is not served here.",
             Denial::MethodNotAllowed => "Only GET, HEAD and OPTIONS are allowed.",
             Denial::UriTooLong => "The URL is too long.",
@@ -236,8 +279,10 @@ impl Denial {
     /// The `WWW-Authenticate` field of a 401 (RFC 6750 §3).
     pub const fn challenge(self) -> Option<&'static str> {
         match self {
-            Denial::TokenMissing | Denial::ApiKeyUnknown => Some("Bearer realm=\"mediagate\""),
-            Denial::TokenInvalid(_) => Some("Bearer realm=\"mediagate\", error=\"invalid_token\""),
+            Denial::TokenMissing | Denial::ApiKeyUnknown | Denial::SessionMissing => Some("Bearer realm=\"mediagate\""),
+            Denial::TokenInvalid(_) | Denial::SessionInvalid(_) => {
+                Some("Bearer realm=\"mediagate\", error=\"invalid_token\"")
+            }
             Denial::TokenExpired => {
                 Some("Bearer realm=\"mediagate\", error=\"invalid_token\", error_description=\"expired\"")
             }

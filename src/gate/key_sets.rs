@@ -14,7 +14,7 @@ pub struct KeySet {
     pub keys: Vec<VerifyingKey>,
 }
 
-/// A key of a set whose name is another key's already: it is not used.
+/// A key of a set whose name is another key's already, or that verifies sessions: it is not used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TakenKid {
     /// The app.
@@ -32,12 +32,16 @@ impl Gate {
     /// As [`Gate::new`]; an app with a set needs no other key.
     pub fn with_key_sets(mut options: GateOptions, sets: Vec<KeySet>) -> Result<(Gate, Vec<TakenKid>), GateError> {
         let places: Vec<_> = sets.iter().map(|set| (set.app.clone(), set.source.clone())).collect();
+        let sessions = options.prepend.iter().filter_map(|prepend| prepend.sessions.as_ref());
+        let sessions: Vec<_> = sessions.flat_map(|sessions| sessions.keys.clone()).collect();
         let mut taken = Vec::new();
         for set in sets {
             let is_shared = places.iter().any(|(app, source)| *app != set.app && *source == set.source);
             let Some(app) = options.apps.iter_mut().find(|app| app.id == set.app) else { continue };
             for key in set.keys {
-                if app.keys.iter().any(|other| other.kid() == key.kid()) {
+                if app.keys.iter().any(|other| other.kid() == key.kid())
+                    || sessions.iter().any(|own| own.is_same_key(&key))
+                {
                     taken.push(TakenKid { app: set.app.clone(), kid: key.kid().to_owned() });
                 } else {
                     app.keys.push(if is_shared { key.shared() } else { key });

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::authorize::{Freshness, PublicPrefixes};
 use super::forward;
+use super::prepend::PrependOptions;
 use super::presigned::PresignedOptions;
 use super::resolve::S3Storage;
 use super::verify::{TimeRules, UidCase, VerifyingKey};
@@ -70,6 +71,25 @@ pub struct GateOptions {
     pub api_keys: Vec<[u8; 32]>,
     /// URLs that clients may ask for in place of a token; `None`: they cannot.
     pub presigned: Option<PresignedOptions>,
+    /// A login in front of media; `None`: there is none.
+    pub prepend: Option<PrependOptions>,
+}
+
+impl GateOptions {
+    /// A session is never a token and a token never a session: no key verifies both.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::SharedSessionKey`].
+    pub(super) fn check_session_keys(&self) -> Result<(), GateError> {
+        let sessions = self.prepend.iter().filter_map(|prepend| prepend.sessions.as_ref());
+        for key in sessions.flat_map(|sessions| &sessions.keys) {
+            if self.apps.iter().flat_map(|app| &app.keys).any(|other| other.is_same_key(key)) {
+                return Err(GateError::SharedSessionKey(key.kid().to_owned()));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Why a gate cannot be made.
@@ -93,6 +113,9 @@ pub enum GateError {
     /// A key for Twilio tokens that two apps have: its tokens do not say for which of them they are.
     #[error("two apps have the secret of `{0}`, and Twilio tokens do not say which app they are for")]
     SharedTwilioKey(String),
+    /// A key that verifies sessions as well as tokens.
+    #[error("the key `{0}` verifies sessions and tokens of an app: each of them would be as good as the other")]
+    SharedSessionKey(String),
     /// An app that asks for tokens and could not verify any.
     #[error("app `{0}` asks for tokens and has no key to verify them with")]
     NoKeys(String),

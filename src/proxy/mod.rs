@@ -13,6 +13,7 @@ mod module;
 mod origin;
 mod pass;
 mod phases;
+mod prepend;
 mod respond;
 mod transfer;
 mod unknown_kids;
@@ -27,6 +28,7 @@ pub use listen::{MediaServer, Tls, TlsError};
 pub use module::{GateModule, GateModuleBuilder};
 pub use origin::Origins;
 pub use phases::MediaProxy;
+pub use prepend::{NoVisitor, Platform, Question};
 pub use unknown_kids::UnknownKids;
 
 use std::sync::Arc;
@@ -51,6 +53,8 @@ pub struct Shared {
     pub unknown_kids: Arc<UnknownKids>,
     /// Copies of objects, shared by all who may see them; `None`: nothing is kept.
     pub cache: Option<Arc<ObjectCache>>,
+    /// Who knows the visitors of prepend mode; replaced whole on reload.
+    pub platform: Arc<ArcSwap<Option<Arc<dyn Platform>>>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where lines go; `None`: nowhere.
@@ -66,6 +70,7 @@ impl Shared {
             origins: Arc::default(),
             unknown_kids: Arc::default(),
             cache: None,
+            platform: Arc::default(),
             metrics: Arc::default(),
             access_log: None,
         }

@@ -28,7 +28,18 @@ fn all() -> Vec<Denial> {
     };
     let shapes = {
         use BadRequest::*;
-        [SeveralCredentials, MisspelledParameter, PresignedUnavailable, Redirect, PresignedForm, Body, Upgrade, Host]
+        [
+            SeveralCredentials,
+            MisspelledParameter,
+            PresignedUnavailable,
+            Redirect,
+            PresignedForm,
+            Body,
+            Upgrade,
+            Host,
+            PrependedUrl,
+            SeveralSessions,
+        ]
     };
     let tokens = {
         use VerifyError::*;
@@ -51,6 +62,10 @@ fn all() -> Vec<Denial> {
         ]
     };
     let others = [
+        Denial::UnknownOrigin,
+        Denial::SessionMissing,
+        Denial::SessionInvalid(VerifyError::BadSignature),
+        Denial::OtherUser,
         Denial::UnknownHost,
         Denial::MethodNotAllowed,
         Denial::UriTooLong,
@@ -82,11 +97,20 @@ fn earn(denial: Denial) -> Earned {
     let mut world = World::new();
     let (request, answer) = match denial {
         Denial::Path(error) => earn_by_path(error),
-        Denial::BadRequest(bad) => return earn_by_shape(bad),
         Denial::TokenInvalid(error) => {
             let (world, token, reason) = earn_by_token(error);
             return Earned { world, request: get_with(OBJECT, &token), answer: (401, "ERR_FAT_INVALID", reason) };
         }
+        Denial::UnknownOrigin
+        | Denial::SessionMissing
+        | Denial::SessionInvalid(_)
+        | Denial::OtherUser
+        | Denial::BadRequest(BadRequest::PrependedUrl | BadRequest::SeveralSessions) => {
+            let (request, answer) = prepend::earn(denial);
+            return Earned { world: prepend::world(), request, answer };
+        }
+        Denial::BadRequest(bad) => return earn_by_shape(bad),
+        Denial::PlatformUnavailable => unreachable!("the gate does not ask: tests/it/prepend.rs earns it"),
         Denial::UnknownHost => {
             let request = request("GET", OBJECT, &[("host", "files.example.evil"), ("fat", &good())]);
             (request, (421, "ERR_BAD_REQUEST", "host_unknown"))
@@ -196,6 +220,7 @@ fn earn_by_shape(bad: BadRequest) -> Earned {
         BadRequest::Body => (ask("", ("content-length", "1")), "body"),
         BadRequest::Upgrade => (ask("", ("upgrade", "websocket")), "upgrade"),
         BadRequest::Host => (ask("", ("host", "files.example")), "host_invalid"),
+        BadRequest::PrependedUrl | BadRequest::SeveralSessions => unreachable!("earned in `prepend`"),
         BadRequest::Malformed => unreachable!("of such a head no request is made: `HeadCheck` has its tests"),
     };
     Earned { world: World::new(), request, answer: (400, "ERR_BAD_REQUEST", reason) }
