@@ -23,6 +23,7 @@ use crate::control::nodes::Nodes;
 use crate::control::{self, ControlOptions, ControlState, Issuers};
 use crate::gate::Access;
 use crate::jwks::{KeySets, Times};
+use crate::platform::PlatformOptions;
 use crate::proxy::{MediaServer, Shared, Tls};
 use crate::relay::step_down;
 use crate::restrictions::RestrictionSet;
@@ -87,7 +88,7 @@ impl Gateway {
             origins: Arc::new(proxy::Origins::default()),
             unknown_kids: Arc::default(),
             cache: config.cache.map(|options| Arc::new(proxy::ObjectCache::new(options, metrics.cache.clone()))),
-            platform: Arc::default(),
+            platform: Arc::new(ArcSwap::from_pointee(config.platform.map(PlatformOptions::start))),
             metrics,
             access_log: config.media.is_some().then(|| Arc::new(AccessLog::stderr())),
         };
@@ -253,6 +254,7 @@ impl Gateway {
                 log::error!("not reloaded: uid_case of an app has changed, which needs a restart of every process");
             }
             Ok(config) if config.example_secrets.is_empty() => {
+                self.shared.platform.store(Arc::new(config.platform.map(PlatformOptions::start)));
                 match &self.key_sets {
                     Some(key_sets) => key_sets.replace(config.keys),
                     None => self.shared.gate.store(Arc::new(config.gate)),

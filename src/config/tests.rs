@@ -5,6 +5,7 @@ mod dates;
 mod keys;
 mod mistakes;
 pub(crate) mod pairs;
+mod prepend;
 
 use std::fs;
 use std::path::PathBuf;

@@ -12,6 +12,7 @@ mod memory;
 mod nats;
 mod operations;
 mod platform;
+mod prepend;
 mod presigned;
 mod redis;
 mod refusals;
