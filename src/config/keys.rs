@@ -56,7 +56,7 @@ pub(super) fn key(mut section: Section<'_>, app: &str, files: &Files<'_>, kids: 
 }
 
 /// A key that the file itself names.
-pub(super) fn single_key(mut section: Section<'_>, files: &Files<'_>, kids: &mut Unique) -> Option<AppKey> {
+fn single_key(mut section: Section<'_>, files: &Files<'_>, kids: &mut Unique) -> Option<AppKey> {
     let kid = section.require_text("kid", "the name that tokens give the key");
     if let Some(kid) = &kid {
         short_text(kid);

@@ -198,9 +198,14 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
         Some(section) => Some(section?.options),
         None => None,
     };
-    let (prepend, platform) = prepend?.map(|section| (section.options, section.platform)).unzip();
+    let mut sets: Vec<_> = summaries.iter().flat_map(|app| &app.key_sets).cloned().collect();
+    let (prepend, platform) = prepend?
+        .map(|section| {
+            sets.extend(section.sets.into_iter().map(|(_, set)| set));
+            (section.options, section.platform)
+        })
+        .unzip();
     let options = GateOptions { apps: apps?, hosts, freshness, cors, api_keys, presigned, prepend };
-    let sets = summaries.iter().flat_map(|app| &app.key_sets).cloned().collect();
     let keys = KeyPlan { options, sets, files: files.documents() };
     let gate = keys.gate().map_err(|error| root.place_of("apps").wrong(error.to_string())).ok()?;
     let mut control = match control {

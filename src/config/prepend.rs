@@ -8,13 +8,14 @@ use http::header::HeaderName;
 use super::apps::{AppSummary, MAX_KEYS};
 use super::control::signs_tokens;
 use super::files::Files;
-use super::keys::{AppKey, single_key};
+use super::keys::{AppKey, key};
 use super::listeners::{MediaSection, is_host};
 use super::tree::{Place, Section, Text, Unique};
 use crate::gate::{
-    Algorithm, AppOptions, LoginOptions, MediaOrigin, PrependOptions, Profile, Serving, SessionOptions, TimeRules,
-    VerifyingKey,
+    Algorithm, AppOptions, LoginOptions, MediaOrigin, PrependOptions, Profile, SESSION_KEYS, Serving, SessionOptions,
+    TimeRules, VerifyingKey,
 };
+use crate::jwks::KeySetOptions;
 use crate::platform::{ForwardAuthOptions, PlatformOptions};
 use crate::secret::Secret;
 
@@ -31,11 +32,21 @@ const ONE_KIND: &str = "is required: `session_cookie` with [[prepend.keys]], or 
 pub(super) struct PrependSection<'a> {
     pub(super) options: PrependOptions,
     pub(super) platform: Option<PlatformOptions>,
+    /// JWK Sets that sessions are verified with as well.
+    pub(super) sets: Vec<(Place<'a>, KeySetOptions)>,
     /// What sessions are verified with, and their secrets.
     keys: Vec<(Place<'a>, VerifyingKey)>,
     secrets: Vec<(Place<'a>, Secret)>,
     /// What ways back from the login are sealed with, where the file says it.
     login_key: Option<(Place<'a>, Secret)>,
+}
+
+/// What sessions are verified with.
+#[derive(Default)]
+struct SessionKeys<'a> {
+    keys: Vec<(Place<'a>, VerifyingKey)>,
+    secrets: Vec<(Place<'a>, Secret)>,
+    sets: Vec<(Place<'a>, KeySetOptions)>,
 }
 
 /// Returns what is in `section`; `Some(None)` where it is switched off, and then only its types are checked.
@@ -64,14 +75,14 @@ pub(super) fn prepend<'a>(
     }
     let hosts = hosts(&mut section);
     let origins = origins(&mut section, media.map_or(&[][..], |media| &media.hosts));
-    let (mut keys, mut secrets, mut login_key) = (Vec::new(), Vec::new(), None);
+    let (mut found_keys, mut login_key) = (SessionKeys::default(), None);
     let login = login(&mut section, files, &mut login_key);
     let cookie = section.text("session_cookie");
     let time = times(&mut section);
     let found = section.sections("keys", MAX_KEYS, None);
     let forward_auth = forward_auth(&mut section);
     let sessions = match (cookie, &forward_auth) {
-        (Some(cookie), None) => sessions(&cookie, &section, found, time, files, (&mut keys, &mut secrets)).map(Some),
+        (Some(cookie), None) => sessions(&cookie, &section, found, time, files, &mut found_keys).map(Some),
         (None, Some(_)) => {
             if let Some(first) = found.first() {
                 first.place.wrong("goes with `session_cookie`, which is not there");
@@ -93,7 +104,8 @@ pub(super) fn prepend<'a>(
         None => None,
     };
     let options = PrependOptions { hosts: hosts?, origins: origins?, sessions: sessions?, login: login? };
-    Some(Some(PrependSection { options, platform, keys, secrets, login_key }))
+    let SessionKeys { keys, secrets, sets } = found_keys;
+    Some(Some(PrependSection { options, platform, sets, keys, secrets, login_key }))
 }
 
 fn hosts(section: &mut Section<'_>) -> Option<Vec<String>> {
@@ -155,7 +167,11 @@ fn login<'a>(
             *login_key = Some((file.place, key.clone()));
             key
         }
-        None => Secret::new(crate::store::random_id()),
+        None => {
+            let mut key = [0; 32];
+            aws_lc_rs::rand::fill(&mut key).expect("the system has randomness");
+            Secret::new(key)
+        }
     };
     let Some(url) = section.text("login_url") else { return Some(None) };
     LoginOptions::new(url.value, key).map_err(|error| url.wrong(error.to_string())).ok().map(Some)
@@ -174,7 +190,7 @@ fn sessions<'a>(
     found: Vec<Section<'a>>,
     time: TimeRules,
     files: &Files<'_>,
-    (keys, secrets): (&mut Vec<(Place<'a>, VerifyingKey)>, &mut Vec<(Place<'a>, Secret)>),
+    keys: &mut SessionKeys<'a>,
 ) -> Option<SessionOptions> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let name = cookie.value;
@@ -187,24 +203,24 @@ fn sessions<'a>(
         return None;
     }
     let mut kids = Unique::default();
-    let read = |mut section: Section<'a>| {
+    let mut sound = true;
+    for section in found {
         let place = section.place.clone();
-        if section.has("jwks_url") || section.has("jwks_file") {
-            place.wrong("must name one key: JWK Sets are for the keys of apps only");
-            return None;
+        match key(section, SESSION_KEYS, files, &mut kids) {
+            Some(AppKey::Key(key, _)) if key.profile() != Profile::Fat => {
+                place.wrong("must have the profile \"fat\": no session is a Twilio token");
+                sound = false;
+            }
+            Some(AppKey::Key(key, summary)) => {
+                keys.secrets.extend(summary.secret.map(|secret| (place.clone(), secret)));
+                keys.keys.push((place, *key));
+            }
+            Some(AppKey::Set(set)) => keys.sets.push((place, set)),
+            None => sound = false,
         }
-        let AppKey::Key(key, summary) = single_key(section, files, &mut kids)? else { return None };
-        if key.profile() != Profile::Fat {
-            place.wrong("must have the profile \"fat\": no session is a Twilio token");
-            return None;
-        }
-        secrets.extend(summary.secret.map(|secret| (place.clone(), secret)));
-        keys.push((place, (*key).clone()));
-        Some(*key)
-    };
-    let read: Vec<_> = found.into_iter().map(read).collect();
-    let keys = read.into_iter().collect::<Option<Vec<_>>>()?;
-    Some(SessionOptions { cookie: name.to_owned(), keys, time })
+    }
+    let keys = keys.keys.iter().map(|(_, key)| key.clone()).collect();
+    sound.then(|| SessionOptions { cookie: name.to_owned(), keys, time })
 }
 
 /// `Some(None)` once something was reported.
@@ -247,7 +263,7 @@ fn forward_auth(section: &mut Section<'_>) -> Option<Option<ForwardAuthOptions>>
 }
 
 impl PrependSection<'_> {
-    /// No key has two purposes: whoever could make a token could make a session, or the other way round.
+    /// No key has two purposes, and no JWK Set: whoever could make a token could make a session, or the other way round.
     pub(super) fn refuse_shared_keys(
         &self,
         apps: Option<&[AppOptions]>,
@@ -258,6 +274,11 @@ impl PrependSection<'_> {
             let mut of_apps = apps.into_iter().flatten().flat_map(|app| &app.keys);
             if of_apps.any(|other| other.is_same_key(key)) {
                 place.wrong("the same key verifies tokens of an app: a session would be as good as a token");
+            }
+        }
+        for (place, set) in &self.sets {
+            if summaries.iter().flat_map(|app| &app.key_sets).any(|other| other.source == set.source) {
+                place.wrong("the same JWK Set verifies tokens of an app: a session would be as good as a token");
             }
         }
         if let Some((place, key)) = &self.login_key

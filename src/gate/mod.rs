@@ -46,7 +46,8 @@ pub use named::{Named, named_by};
 pub use object_key::{MAX_KEY_BYTES, ObjectPath, PathError, PathScope};
 pub use options::{Access, AppOptions, GateError, GateOptions};
 pub use prepend::{
-    LoginOptions, MediaOrigin, NotALogin, OWN_FOLDER, PrependOptions, Prepended, Serving, SessionOptions, Visitor,
+    LoginOptions, MediaOrigin, NotALogin, OWN_FOLDER, PrependOptions, Prepended, SESSION_KEYS, Serving, SessionOptions,
+    Visitor,
 };
 pub use presigned::{MAX_PRESIGNED_TTL, Presigned, PresignedBase, PresignedKey, PresignedOptions, PresignedTarget};
 pub use resolve::{
@@ -157,7 +158,8 @@ impl Gate {
             }
         }
         let GateOptions { hosts, freshness, cors, api_keys, presigned, prepend, .. } = options;
-        let (presigner, prepend) = (presigned.map(Presigner), prepend.map(Prepend::new));
+        let (presigner, prepend) =
+            (presigned.map(Presigner), prepend.map(|prepend| Prepend::new(prepend, has_sets(SESSION_KEYS))));
         Ok(Gate { apps, hosts, freshness, cors, api_keys, presigner, prepend })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::authorize::{Freshness, PublicPrefixes};
 use super::forward;
-use super::prepend::PrependOptions;
+use super::prepend::{PrependOptions, SESSION_KEYS};
 use super::presigned::PresignedOptions;
 use super::resolve::S3Storage;
 use super::verify::{TimeRules, UidCase, VerifyingKey};
@@ -82,13 +82,28 @@ impl GateOptions {
     ///
     /// [`GateError::SharedSessionKey`].
     pub(super) fn check_session_keys(&self) -> Result<(), GateError> {
-        let sessions = self.prepend.iter().filter_map(|prepend| prepend.sessions.as_ref());
-        for key in sessions.flat_map(|sessions| &sessions.keys) {
-            if self.apps.iter().flat_map(|app| &app.keys).any(|other| other.is_same_key(key)) {
-                return Err(GateError::SharedSessionKey(key.kid().to_owned()));
-            }
+        let shared = self.session_keys().iter().find(|key| self.is_key_elsewhere(SESSION_KEYS, key));
+        shared.map_or(Ok(()), |key| Err(GateError::SharedSessionKey(key.kid().to_owned())))
+    }
+
+    /// Whether `key`, which is for tokens of `app` or for sessions, is known for the other of the two.
+    pub(super) fn is_key_elsewhere(&self, app: &str, key: &VerifyingKey) -> bool {
+        match app {
+            SESSION_KEYS => self.apps.iter().flat_map(|app| &app.keys).any(|other| other.is_same_key(key)),
+            _ => self.session_keys().iter().any(|other| other.is_same_key(key)),
         }
-        Ok(())
+    }
+
+    /// The keys of `app`, or of sessions; `None` where there is no such app, or no session that is verified here.
+    pub(super) fn keys_of(&mut self, app: &str) -> Option<&mut Vec<VerifyingKey>> {
+        match app {
+            SESSION_KEYS => Some(&mut self.prepend.as_mut()?.sessions.as_mut()?.keys),
+            _ => self.apps.iter_mut().find(|known| known.id == app).map(|app| &mut app.keys),
+        }
+    }
+
+    fn session_keys(&self) -> &[VerifyingKey] {
+        self.prepend.as_ref().and_then(|prepend| prepend.sessions.as_ref()).map_or(&[], |sessions| &sessions.keys)
     }
 }
 

@@ -26,7 +26,7 @@ const REMEMBERED: usize = 65_536;
 const MAX_QUESTIONS: usize = 128;
 
 /// Bytes of an answer's body that are read, to keep its connection; nothing in it matters.
-const MAX_BODY_BYTES: usize = 64 * 1024;
+const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// How the platform is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,9 +92,8 @@ impl ForwardAuth {
             let client = self.client.get_or_try_init(|| Outbound::new(scheme, MAX_QUESTIONS)).await?;
             client.ask(request, MAX_BODY_BYTES).await
         };
-        let answer = tokio::time::timeout(self.options.timeout, asking).await;
-        let answer = answer.unwrap_or_else(|_| Err(OutboundError::Unreachable("it took too long".to_owned())));
-        answer.map_err(|error| error.to_string()).and_then(|answer| self.read(&answer)).map_err(|error| {
+        let answer = asking.await.map_err(|error: OutboundError| error.to_string());
+        answer.and_then(|answer| self.read(&answer)).map_err(|error| {
             log::warn!("the platform at {}: {error}", self.place());
             NoVisitor::Unknown
         })
@@ -159,7 +158,11 @@ impl Platform for ForwardAuth {
             // Whoever comes first asks again; what was learnt meanwhile is as good.
             self.answers.remove_if(&key, |answer| answer.until <= Instant::now());
         }
-        self.learn(question, key).await
+        // The time is for waiting as well: after a question without an answer, the next who waits asks it again.
+        tokio::time::timeout(self.options.timeout, self.learn(question, key)).await.unwrap_or_else(|_| {
+            log::warn!("the platform at {}: it took too long", self.place());
+            Err(NoVisitor::Unknown)
+        })
     }
 }
 

@@ -326,6 +326,6 @@ impl MediaFilter {
 
 /// Reads both clocks.
 #[expect(clippy::disallowed_methods, reason = "the shell is where time comes in")]
-fn now() -> Now {
+pub(super) fn now() -> Now {
     Now { wall: std::time::SystemTime::now(), monotonic: Instant::now() }
 }

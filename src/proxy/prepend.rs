@@ -10,7 +10,7 @@ use pingora::proxy::Session;
 use pingora::{ErrorType, OrErr, Result};
 
 use super::exchange::{End, Exchange};
-use super::filter::MediaFilter;
+use super::filter::{self, MediaFilter};
 use super::respond::{common_fields, response};
 use crate::gate::forward::AllowOrigin;
 use crate::gate::{Decision, Denial, Now, Prepended, Refusal, Visitor};
@@ -84,13 +84,15 @@ impl MediaFilter {
             }
             Ok(None) => match self.ask_platform(request, &prepended).await {
                 Ok(visitor) => {
-                    return Ok(Some(gate.admit_visitor(request, &prepended, &visitor, restrictions, now)));
+                    // It took its time.
+                    return Ok(Some(gate.admit_visitor(request, &prepended, &visitor, restrictions, filter::now())));
                 }
                 Err(NoVisitor::NoSession { location }) => (Denial::SessionMissing, location),
                 Err(NoVisitor::Unknown) => (Denial::PlatformUnavailable, None),
             },
             Err(denial) => (denial, None),
         };
+        self.shared.unknown_kids.note_session(denial);
         match gate.login_for(request, &prepended, denial, offered.as_deref(), now) {
             Some(location) => {
                 let status = send_to(session, &location, &exchange.origin).await?;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use serde_json::{Value, json};
 
 use crate::support::client::{Response, raw, request};
+use crate::support::issuer::{Issuer, SigningKey};
 use crate::support::origin::Origin;
 use crate::support::process::Mediagate;
 use crate::support::{PRESIGNED_SECRET, SECRET, eventually, fat, now, sign};
@@ -239,6 +240,28 @@ fn no_other_host_is_ever_contacted() {
         raw(gate.media, format!("GET {OBJECT} HTTP/1.1\r\nHost: own.example\r\nCookie: {alice}\r\nX: a\rb\r\n\r\n"));
     assert_eq!(smuggled.status, 400);
     assert_eq!((other.connections(), storage.connections()), (0, 0));
+}
+
+#[test]
+fn sessions_may_be_signed_with_keys_of_a_set() {
+    let (old, new) = (SigningKey::new("old"), SigningKey::new("new"));
+    let (storage, issuer) = (storage(), Issuer::start(&[old.jwk()]));
+    let keys = format!("[[prepend.keys]]\njwks_url = \"http://{}/jwks.json\"\njwks_refresh_secs = 1", issuer.address());
+    let gate = gate(storage.address, storage.address, &format!("session_cookie = \"CF_Authorization\"\n{keys}"));
+    let link = format!("{OBJECT}?fat={}", fat("alice"));
+    let visit = |key: &SigningKey| {
+        let session =
+            key.sign(&json!({ "sub": "alice", "aud": ["a", "b"], "exp": now() + 60, "name": { "first": "A" } }));
+        ask(&gate, &link, &format!("CF_Authorization={session}"), &[]).status
+    };
+    eventually("the set is there", || visit(&old) == 200);
+    assert_eq!(visit(&new), 401);
+    issuer.publishes(&[new.jwk()]);
+    eventually("the new key is in force", || visit(&new) == 200);
+    assert_eq!(visit(&old), 401);
+    // The set of sessions is none of the app's.
+    let token = new.sign(&json!({ "sub": "alice", "app": "demo", "exp": now() + 60 }));
+    assert_eq!(ask(&gate, &format!("/demo/a?fat={token}"), "", &[]).status, 401);
 }
 
 #[test]

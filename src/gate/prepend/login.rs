@@ -123,7 +123,7 @@ pub(super) fn is_navigation(request: &Parts) -> bool {
 mod tests {
     use std::time::{Instant, SystemTime};
 
-    use super::super::inner_url::{MediaOrigin, Serving};
+    use super::super::media_origin::{MediaOrigin, Serving};
     use super::*;
 
     const URL: &str = "https://files.example/app/a.jpg?fat=a.b.c";

@@ -5,6 +5,7 @@
 
 mod inner_url;
 mod login;
+mod media_origin;
 mod seal;
 mod session;
 
@@ -13,9 +14,9 @@ use std::sync::Arc;
 use http::header::{HOST, HeaderValue};
 use http::request::Parts;
 
-pub use inner_url::{MediaOrigin, Serving};
 pub use login::{LoginOptions, NotALogin};
-pub use session::{SessionOptions, Visitor};
+pub use media_origin::{MediaOrigin, Serving};
+pub use session::{SESSION_KEYS, SessionOptions, Visitor};
 
 use super::decision::{Admission, Decision, Now, Refusal, Trace};
 use super::denial::{BadRequest, Denial};
@@ -62,9 +63,15 @@ impl Prepended {
 }
 
 impl Prepend {
-    pub(super) fn new(options: PrependOptions) -> Prepend {
+    /// `has_sets` says whether keys of sessions come and go.
+    pub(super) fn new(options: PrependOptions, has_sets: bool) -> Prepend {
         let PrependOptions { hosts, origins, sessions, login } = options;
-        Prepend { hosts, origins, sessions: sessions.map(Sessions::new), login: login.map(Login::new) }
+        Prepend {
+            hosts,
+            origins,
+            sessions: sessions.map(|options| Sessions::new(options, has_sets)),
+            login: login.map(Login::new),
+        }
     }
 
     /// The servers of others that media is fetched from.

@@ -13,6 +13,9 @@ use crate::gate::denial::{BadRequest, Denial};
 use crate::gate::extract::cookies;
 use crate::restrictions::{RestrictionSet, Subject};
 
+/// What a JWK Set says in place of an app whose keys are for sessions. No app has this name.
+pub const SESSION_KEYS: &str = "[prepend]";
+
 /// Sessions in a cookie.
 #[derive(Debug, Clone)]
 pub struct SessionOptions {
@@ -44,10 +47,11 @@ pub struct Visitor {
 }
 
 impl Sessions {
-    pub(super) fn new(SessionOptions { cookie, keys, time }: SessionOptions) -> Sessions {
+    pub(super) fn new(SessionOptions { cookie, keys, time }: SessionOptions, has_sets: bool) -> Sessions {
         let keys = keys.into_iter().map(|key| (key, Exclusive::Yes)).collect();
         // How uids compare is each app's own.
-        Sessions { cookie, verifier: Verifier::new(keys, time, UidCase::Exact) }
+        let verifier = Verifier::new(keys, time, UidCase::Exact);
+        Sessions { cookie, verifier: if has_sets { verifier.requiring_kids() } else { verifier } }
     }
 
     /// Returns whose session `request` shows.

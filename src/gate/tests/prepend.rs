@@ -184,6 +184,22 @@ fn a_session_is_no_token_and_a_token_no_session() {
     let set = KeySet { app: "demo".into(), source: "s".into(), keys: vec![keys::key_called("k", Algorithm::ES256)] };
     let (gate, taken) = Gate::with_key_sets(options(vec![app("demo", [])]), vec![set]).expect("a gate");
     assert_eq!((taken.len(), gate.visitor(&as_session(&good()), world.now).is_err()), (1, true));
+    // Nor where both come from sets, or sessions from a set: what was configured stays what it was.
+    let set = |app: &str, alg| KeySet { app: app.into(), source: app.into(), keys: vec![keys::key_called("k", alg)] };
+    let both =
+        vec![set("demo", Algorithm::EdDSA), set(SESSION_KEYS, Algorithm::EdDSA), set(SESSION_KEYS, Algorithm::HS256)];
+    let (gate, taken) = Gate::with_key_sets(options(vec![app("demo", [Algorithm::HS256])]), both).expect("a gate");
+    let taken: Vec<_> = taken.iter().map(|taken| taken.app.as_str()).collect();
+    assert_eq!(taken, [SESSION_KEYS, "demo"]);
+    let session =
+        keys::compact(Algorithm::EdDSA, r#"{"alg":"EdDSA","kid":"k"}"#, format!(r#"{{"sub":"a","exp":{}}}"#, NOW + 9));
+    let visitor = gate.visitor(&as_session(&session), world.now).expect("a session").expect("a visitor");
+    assert_eq!(visitor.uid.as_deref(), Some("a"));
+    // With a set, a session names its key.
+    let unnamed = session_of(&format!(r#"{{"sub":"a","exp":{}}}"#, NOW + 9));
+    assert!(gate.visitor(&as_session(&unnamed), world.now).is_ok());
+    let unnamed = keys::compact(Algorithm::ES256, r#"{"alg":"ES256"}"#, format!(r#"{{"sub":"a","exp":{}}}"#, NOW + 9));
+    assert_eq!(gate.visitor(&as_session(&unnamed), world.now), Err(Denial::SessionInvalid(unknown)));
 }
 
 #[test]
