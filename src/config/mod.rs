@@ -11,6 +11,7 @@ mod feed;
 pub(crate) mod files;
 mod keys;
 mod listeners;
+mod oidc;
 mod prepend;
 mod presigned;
 mod signing;
@@ -202,7 +203,8 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
     let (prepend, platform) = prepend?
         .map(|section| {
             sets.extend(section.sets.into_iter().map(|(_, set)| set));
-            (section.options, section.platform)
+            let apps = summaries.iter().map(|app| app.id.clone());
+            (section.options, section.platform.map(|platform| platform.for_apps(apps.collect())))
         })
         .unzip();
     let options = GateOptions { apps: apps?, hosts, freshness, cors, api_keys, presigned, prepend };

@@ -10,7 +10,8 @@ use super::control::signs_tokens;
 use super::files::Files;
 use super::keys::{AppKey, key};
 use super::listeners::{MediaSection, is_host};
-use super::tree::{Place, Section, Text, Unique};
+use super::oidc;
+use super::tree::{Place, Section, Text, Unique, Value};
 use crate::gate::{
     Algorithm, AppOptions, LoginOptions, MediaOrigin, PrependOptions, Profile, SESSION_KEYS, Serving, SessionOptions,
     TimeRules, VerifyingKey,
@@ -26,7 +27,7 @@ const MAX_ORIGINS: usize = 1000;
 const FORWARD_AUTH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a section that says how visitors are known must have.
-const ONE_KIND: &str = "is required: `session_cookie` with [[prepend.keys]], or `forward_auth_url`";
+const ONE_KIND: &str = "is required: `session_cookie` with [[prepend.keys]], `forward_auth_url`, or [prepend.oidc]";
 
 /// `[prepend]`, with where each key stands.
 pub(super) struct PrependSection<'a> {
@@ -67,6 +68,7 @@ pub(super) fn prepend<'a>(
             section.has(key);
         }
         section.sections("keys", MAX_KEYS, None);
+        section.has("oidc");
         section.finish();
         return Some(None);
     }
@@ -81,31 +83,50 @@ pub(super) fn prepend<'a>(
     let time = times(&mut section);
     let found = section.sections("keys", MAX_KEYS, None);
     let forward_auth = forward_auth(&mut section);
-    let sessions = match (cookie, &forward_auth) {
-        (Some(cookie), None) => sessions(&cookie, &section, found, time, files, &mut found_keys).map(Some),
-        (None, Some(_)) => {
+    let oidc = section.get("oidc").and_then(Value::section);
+    let visitors = match (cookie, forward_auth, oidc) {
+        (Some(cookie), None, None) => {
+            sessions(&cookie, &section, found, time, files, &mut found_keys).map(|sessions| (Some(sessions), None))
+        }
+        (None, Some(forward_auth), None) => {
             if let Some(first) = found.first() {
                 first.place.wrong("goes with `session_cookie`, which is not there");
             }
-            Some(None)
+            forward_auth.map(|options| (None, Some(PlatformOptions::ForwardAuth(options))))
         }
-        (Some(_), Some(_)) => {
-            section.place_of("forward_auth_url").wrong("stands beside `session_cookie`: take one of them out");
+        (None, None, Some(oidc)) => {
+            refuse_beside_oidc(&mut section);
+            let oidc = oidc::oidc(oidc, &section, files, login_key.as_ref().map(|(_, key): &(_, Secret)| key));
+            oidc.map(|(sessions, options)| (Some(sessions), Some(PlatformOptions::Oidc(Box::new(options)))))
+        }
+        (None, None, None) => {
+            section.place_of("session_cookie").wrong(ONE_KIND);
             None
         }
-        (None, None) => {
-            section.place_of("session_cookie").wrong(ONE_KIND);
+        (_, forward_auth, _) => {
+            let second = if forward_auth.is_some() { "forward_auth_url" } else { "oidc" };
+            section.place_of(second).wrong("stands beside another way to know visitors: take one of them out");
             None
         }
     };
     section.finish();
-    let platform = match forward_auth {
-        Some(options) => Some(PlatformOptions::ForwardAuth(options?)),
-        None => None,
+    let (sessions, platform) = visitors?;
+    let login = match &platform {
+        Some(PlatformOptions::Oidc(options)) => LoginOptions::new(oidc::LOGIN, options.key.clone()).ok(),
+        _ => login?,
     };
-    let options = PrependOptions { hosts: hosts?, origins: origins?, sessions: sessions?, login: login? };
+    let options = PrependOptions { hosts: hosts?, origins: origins?, sessions, login };
     let SessionKeys { keys, secrets, sets } = found_keys;
     Some(Some(PrependSection { options, platform, sets, keys, secrets, login_key }))
+}
+
+/// The gate's own login has its own place, keys and times.
+fn refuse_beside_oidc(section: &mut Section<'_>) {
+    for key in ["login_url", "keys", "session_max_secs"] {
+        if section.has(key) {
+            section.place_of(key).wrong("goes without [prepend.oidc], which has its own");
+        }
+    }
 }
 
 fn hosts(section: &mut Section<'_>) -> Option<Vec<String>> {

@@ -18,8 +18,12 @@ pub enum Denial {
     SessionMissing,
     /// A session that does not hold, or no longer.
     SessionInvalid(VerifyError),
+    /// A session that would hold, and was revoked.
+    SessionEnded,
     /// The session is one user's and the token another's.
     OtherUser,
+    /// An answer of a provider, or to one, that belongs to no login of this browser, or to no session.
+    LoginFailed,
     /// The platform does not say whether there is a session: fail closed.
     PlatformUnavailable,
     /// `Host` is none of those that are served (RFC 9110 §15.5.20).
@@ -111,9 +115,11 @@ impl Denial {
             | Denial::TokenExpired
             | Denial::ApiKeyUnknown
             | Denial::SessionMissing
-            | Denial::SessionInvalid(_) => 401,
+            | Denial::SessionInvalid(_)
+            | Denial::SessionEnded => 401,
             Denial::UnknownOrigin
             | Denial::OtherUser
+            | Denial::LoginFailed
             | Denial::OtherApp
             | Denial::PathNotAllowed
             | Denial::AppDeactivated
@@ -134,8 +140,9 @@ impl Denial {
             Denial::Path(_) | Denial::BadRequest(_) | Denial::UnknownHost => "ERR_BAD_REQUEST",
             Denial::UnknownOrigin => "ERR_ORIGIN_NOT_ALLOWED",
             Denial::SessionMissing => "ERR_SESSION_MISSING",
-            Denial::SessionInvalid(_) => "ERR_SESSION_INVALID",
+            Denial::SessionInvalid(_) | Denial::SessionEnded => "ERR_SESSION_INVALID",
             Denial::OtherUser => "ERR_OTHER_USER",
+            Denial::LoginFailed => "ERR_LOGIN_FAILED",
             Denial::PlatformUnavailable => "ERR_PLATFORM_UNAVAILABLE",
             Denial::MethodNotAllowed => "ERR_METHOD_NOT_ALLOWED",
             Denial::HeadersTooLarge => "ERR_HEADERS_TOO_LARGE",
@@ -184,7 +191,9 @@ impl Denial {
             Denial::SessionMissing => "session_missing",
             Denial::SessionInvalid(VerifyError::Expired) => "session_expired",
             Denial::SessionInvalid(_) => "session_invalid",
+            Denial::SessionEnded => "session_ended",
             Denial::OtherUser => "other_user",
+            Denial::LoginFailed => "login_failed",
             Denial::PlatformUnavailable => "platform_unavailable",
             Denial::UnknownHost => "host_unknown",
             Denial::MethodNotAllowed => "method",
@@ -245,8 +254,11 @@ impl Denial {
             },
             Denial::UnknownOrigin => "Media of that server is not served here.",
             Denial::SessionMissing => "A login is required.",
-            Denial::SessionInvalid(_) => "The session does not hold, or no longer. Log in again.",
+            Denial::SessionInvalid(_) | Denial::SessionEnded => {
+                "The session does not hold, or no longer. Log in again."
+            }
             Denial::OtherUser => "The link is for another user than the one who is logged in.",
+            Denial::LoginFailed => "The login could not be completed. Open the link again.",
             Denial::PlatformUnavailable => "The platform does not say who is logged in. Try again shortly.",
             Denial::UnknownHost => "This host is not served here.",
             Denial::MethodNotAllowed => "Only GET, HEAD and OPTIONS are allowed.",
@@ -280,7 +292,7 @@ impl Denial {
     pub const fn challenge(self) -> Option<&'static str> {
         match self {
             Denial::TokenMissing | Denial::ApiKeyUnknown | Denial::SessionMissing => Some("Bearer realm=\"mediagate\""),
-            Denial::TokenInvalid(_) | Denial::SessionInvalid(_) => {
+            Denial::TokenInvalid(_) | Denial::SessionInvalid(_) | Denial::SessionEnded => {
                 Some("Bearer realm=\"mediagate\", error=\"invalid_token\"")
             }
             Denial::TokenExpired => {

@@ -7,7 +7,8 @@ use http::request::Parts;
 use http::{Method, Version};
 use memchr::{memchr, memrchr};
 
-pub(super) use credential::{Credential, Shown, cookies, reads_as, shown};
+pub(crate) use credential::cookies;
+pub(super) use credential::{Credential, Shown, reads_as, shown};
 pub use credential::{CredentialKind, HandoutForm, without_token_parameter};
 
 use super::denial::{BadRequest, Denial};

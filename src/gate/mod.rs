@@ -35,6 +35,7 @@ pub use authorize::{Freshness, NotAFolder, PublicPrefixes, WhenStale, denial, no
 pub use dated::was_modified_before;
 pub use decision::{Admission, Decision, Handout, Now, Refusal, Trace};
 pub use denial::{BadRequest, Connection, Denial};
+pub(crate) use extract::cookies;
 pub use extract::{
     CredentialKind, HandoutForm, MAX_HEADER_BYTES, MAX_HEADER_FIELDS, MAX_TARGET_BYTES, MediaMethod,
     without_token_parameter,
@@ -46,9 +47,11 @@ pub use named::{Named, named_by};
 pub use object_key::{MAX_KEY_BYTES, ObjectPath, PathError, PathScope};
 pub use options::{Access, AppOptions, GateError, GateOptions};
 pub use prepend::{
-    LoginOptions, MediaOrigin, NotALogin, OWN_FOLDER, PrependOptions, Prepended, SESSION_KEYS, Serving, SessionOptions,
-    Visitor,
+    LoginOptions, MAX_OWN_BODY_BYTES, MediaOrigin, NotALogin, OWN_FOLDER, PrependOptions, Prepended, SESSION_KEYS,
+    Serving, SessionOptions, Visitor,
 };
+#[cfg(feature = "server")]
+pub(crate) use prepend::{Seal, is_way_back};
 pub use presigned::{MAX_PRESIGNED_TTL, Presigned, PresignedBase, PresignedKey, PresignedOptions, PresignedTarget};
 pub use resolve::{
     Addressing, AppFolder, Credentials, Endpoint, MAX_PRESIGN_TTL, NotAnEndpoint, S3Options, S3Storage, Target,

@@ -28,7 +28,7 @@ pub use listen::{MediaServer, Tls, TlsError};
 pub use module::{GateModule, GateModuleBuilder};
 pub use origin::Origins;
 pub use phases::MediaProxy;
-pub use prepend::{NoVisitor, Platform, Question};
+pub use prepend::{NoVisitor, OwnAnswer, OwnRequest, Platform, Question};
 pub use unknown_kids::UnknownKids;
 
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! Prepend mode in the shell: who the visitor is, by a cookie or by the platform's word, and the way to the login.
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use http::StatusCode;
@@ -12,9 +13,11 @@ use pingora::{ErrorType, OrErr, Result};
 use super::exchange::{End, Exchange};
 use super::filter::{self, MediaFilter};
 use super::respond::{common_fields, response};
-use crate::gate::forward::AllowOrigin;
-use crate::gate::{Decision, Denial, Now, Prepended, Refusal, Visitor};
+use crate::gate::{BadRequest, Decision, Denial, Gate, MAX_OWN_BODY_BYTES, Now, Prepended, Refusal, Visitor};
 use crate::metrics::Outcome;
+
+/// How long a short body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Who knows the visitors of prepend mode where the gate itself cannot tell them by a cookie.
 ///
@@ -27,6 +30,55 @@ pub trait Platform: Send + Sync + fmt::Debug {
     ///
     /// No session, or no answer.
     async fn visitor(&self, question: Question) -> std::result::Result<Visitor, NoVisitor>;
+
+    /// Answers what is asked of the gate itself below `/.mediagate/`: a login, a logout. `None`: there is no such thing.
+    async fn answer(&self, _request: OwnRequest) -> Option<std::result::Result<OwnAnswer, Denial>> {
+        None
+    }
+}
+
+/// A request for the gate itself.
+#[derive(Debug)]
+pub struct OwnRequest {
+    /// The method.
+    pub method: http::Method,
+    /// The path.
+    pub path: String,
+    /// The query, empty without one.
+    pub query: String,
+    /// The cookies.
+    pub cookies: Vec<HeaderValue>,
+    /// Whose session it shows, where the gate verifies sessions and it shows a good one.
+    pub visitor: Option<Visitor>,
+    /// The body, of at most [`MAX_OWN_BODY_BYTES`].
+    pub body: Vec<u8>,
+}
+
+/// The answer to it, without a body.
+#[derive(Debug)]
+pub struct OwnAnswer {
+    status: StatusCode,
+    location: Option<String>,
+    cookies: Vec<String>,
+}
+
+impl OwnAnswer {
+    /// Sends the browser to `location`.
+    pub fn redirect(location: String) -> OwnAnswer {
+        OwnAnswer { status: StatusCode::SEE_OTHER, location: Some(location), cookies: Vec::new() }
+    }
+
+    /// It is done.
+    pub fn done() -> OwnAnswer {
+        OwnAnswer { status: StatusCode::NO_CONTENT, location: None, cookies: Vec::new() }
+    }
+
+    /// Sets a cookie, too: `name=value; attributes`.
+    #[must_use]
+    pub fn with_cookie(mut self, cookie: String) -> OwnAnswer {
+        self.cookies.push(cookie);
+        self
+    }
 }
 
 /// What a platform is told of a request. No token is in it.
@@ -67,6 +119,9 @@ impl MediaFilter {
         now: Now,
     ) -> Result<Option<std::result::Result<Decision, Refusal>>> {
         let gate = self.shared.gate.load_full();
+        if let Some(answered) = self.answer_for_login(session, exchange, &gate, now).await? {
+            return Ok(answered);
+        }
         let restrictions = &self.shared.restrictions;
         let request: &Parts = session.req_header();
         let refused = |denial| Ok(Some(Err(Refusal { denial, trace: Box::default() })));
@@ -78,52 +133,120 @@ impl MediaFilter {
         // A preflight never shows a cookie, and gets nothing.
         let is_preflight = request.method == http::Method::OPTIONS;
         let visitor = if is_preflight { Ok(Some(Visitor::default())) } else { gate.visitor(request, now) };
+        let visitor = match visitor {
+            Ok(Some(visitor)) => Ok((visitor, now)),
+            // It takes its time.
+            Ok(None) => self.ask_platform(request, &prepended).await.map(|visitor| (visitor, filter::now())),
+            Err(denial) => Err((denial, None)),
+        };
         let (denial, offered) = match visitor {
-            Ok(Some(visitor)) => {
-                return Ok(Some(gate.admit_visitor(request, &prepended, &visitor, restrictions, now)));
-            }
-            Ok(None) => match self.ask_platform(request, &prepended).await {
-                Ok(visitor) => {
-                    // It took its time.
-                    return Ok(Some(gate.admit_visitor(request, &prepended, &visitor, restrictions, filter::now())));
-                }
-                Err(NoVisitor::NoSession { location }) => (Denial::SessionMissing, location),
-                Err(NoVisitor::Unknown) => (Denial::PlatformUnavailable, None),
+            Ok((visitor, now)) => match gate.admit_visitor(request, &prepended, &visitor, restrictions, now) {
+                Err(Refusal { denial: Denial::SessionEnded, .. }) => (Denial::SessionEnded, None),
+                decision => return Ok(Some(decision)),
             },
-            Err(denial) => (denial, None),
+            Err(refusal) => refusal,
         };
         self.shared.unknown_kids.note_session(denial);
         match gate.login_for(request, &prepended, denial, offered.as_deref(), now) {
             Some(location) => {
-                let status = send_to(session, &location, &exchange.origin).await?;
-                exchange.end = Some(End { outcome: Outcome::Answered, reason: "login", status, bytes: 0 });
+                let answer = OwnAnswer::redirect(location);
+                answer_with(session, exchange, &answer).await?;
                 Ok(None)
             }
             None => refused(denial),
         }
     }
 
-    async fn ask_platform(&self, request: &Parts, prepended: &Prepended) -> std::result::Result<Visitor, NoVisitor> {
-        let platform = Option::clone(&**self.shared.platform.load()).ok_or(NoVisitor::Unknown)?;
+    /// Answers what is asked of the gate itself; `None` where it is something else. What comes back is as of
+    /// [`MediaFilter::visit`].
+    async fn answer_for_login(
+        &self,
+        session: &mut Session,
+        exchange: &mut Exchange,
+        gate: &Gate,
+        now: Now,
+    ) -> Result<Option<Option<std::result::Result<Decision, Refusal>>>> {
+        let refused = |denial| Ok(Some(Some(Err(Refusal { denial, trace: Box::default() }))));
+        match gate.is_for_login(session.req_header()) {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(denial) => return refused(denial),
+        }
+        let Some(platform) = Option::clone(&**self.shared.platform.load()) else { return Ok(None) };
+        let body = match session.req_header().method {
+            http::Method::POST => match tokio::time::timeout(BODY_TIMEOUT, body_of(session)).await {
+                Ok(Some(body)) => body,
+                _ => return refused(Denial::BadRequest(BadRequest::Body)),
+            },
+            _ => Vec::new(),
+        };
+        let request: &Parts = session.req_header();
+        let own = OwnRequest {
+            method: request.method.clone(),
+            path: request.uri.path().to_owned(),
+            query: request.uri.query().unwrap_or_default().to_owned(),
+            cookies: request.headers.get_all(header::COOKIE).iter().cloned().collect(),
+            visitor: gate.visitor(request, now).ok().flatten(),
+            body,
+        };
+        match platform.answer(own).await {
+            None => Ok(None),
+            Some(Err(denial)) => refused(denial),
+            Some(Ok(answer)) => {
+                answer_with(session, exchange, &answer).await?;
+                Ok(Some(None))
+            }
+        }
+    }
+
+    /// Returns whom the platform knows, or the refusal that its word means, and where it would send them.
+    async fn ask_platform(
+        &self,
+        request: &Parts,
+        prepended: &Prepended,
+    ) -> std::result::Result<Visitor, (Denial, Option<String>)> {
+        let unknown = (Denial::PlatformUnavailable, None);
+        let Some(platform) = Option::clone(&**self.shared.platform.load()) else { return Err(unknown) };
         let host = match request.uri.authority() {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
             None => request.headers.get(header::HOST).cloned(),
         };
         let cookies = request.headers.get_all(header::COOKIE).iter().cloned().collect();
         let question = Question { method: request.method.clone(), path: prepended.shown_path(), host, cookies };
-        platform.visitor(question).await
+        platform.visitor(question).await.map_err(|none| match none {
+            NoVisitor::NoSession { location } => (Denial::SessionMissing, location),
+            NoVisitor::Unknown => unknown,
+        })
     }
 }
 
-/// Sends a browser to another page; returns the status. Nothing of it is kept, and no page is told where it came from.
-async fn send_to(session: &mut Session, location: &str, origin: &AllowOrigin) -> Result<u16> {
-    let status = StatusCode::SEE_OTHER;
+/// What is posted; `None` where it is too long or breaks off.
+async fn body_of(session: &mut Session) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(piece) = session.read_request_body().await.ok()? {
+        if body.len() + piece.len() > MAX_OWN_BODY_BYTES {
+            return None;
+        }
+        body.extend_from_slice(&piece);
+    }
+    Some(body)
+}
+
+/// Sends `answer`, and notes that it was. Nothing of it is kept, and no page is told where it came from.
+async fn answer_with(session: &mut Session, exchange: &mut Exchange, answer: &OwnAnswer) -> Result<()> {
+    let OwnAnswer { status, location, cookies } = answer;
+    let value = |text: &str| HeaderValue::from_str(text).explain_err(ErrorType::InvalidHTTPHeader, |_| "no field");
     let mut fields = HeaderMap::new();
-    let location = HeaderValue::from_str(location).explain_err(ErrorType::InvalidHTTPHeader, |_| "no location")?;
-    fields.insert(header::LOCATION, location);
+    if let Some(location) = location {
+        fields.insert(header::LOCATION, value(location)?);
+        fields.insert(header::CONTENT_LENGTH, 0.into());
+    }
+    for cookie in cookies {
+        fields.append(header::SET_COOKIE, value(cookie)?);
+    }
     fields.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    fields.insert(header::CONTENT_LENGTH, 0.into());
-    common_fields(&mut fields, origin);
-    session.write_response_header(Box::new(response(status, fields)), true).await?;
-    Ok(status.as_u16())
+    common_fields(&mut fields, &exchange.origin);
+    let end = End { outcome: Outcome::Answered, reason: "login", status: status.as_u16(), bytes: 0 };
+    exchange.end = Some(end);
+    session.write_response_header(Box::new(response(*status, fields)), true).await
 }

@@ -1,6 +1,7 @@
 //! Prepend mode through the real binary: who gets in, what is fetched for them, and where nobody is ever sent.
 
 mod forward_auth;
+mod oidc;
 
 use std::net::SocketAddr;
 
@@ -93,7 +94,8 @@ fn a_session_opens_the_link_of_its_own_user() {
     assert_eq!(ask(&gate, &link, &alice, &[]).status, 200);
     let revoke = json!({ "scope": "session", "id": "s-Alice" });
     assert_eq!(gate.control("POST", "/v3/restrictions", &revoke).status, 200);
-    assert_eq!(refusal(&ask(&gate, &link, &alice, &[])), refused(403, "ERR_SESSION_REVOKED"));
+    assert_eq!(refusal(&ask(&gate, &link, &alice, &[])), refused(401, "ERR_SESSION_INVALID"));
+    assert_eq!(ask(&gate, &link, &alice, &PAGE).status, 303);
 }
 
 #[test]

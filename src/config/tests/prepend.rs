@@ -43,12 +43,48 @@ fn visitors_are_known_by_a_cookie_or_by_the_platforms_word() {
     let (remembered, timeout) = (Duration::from_secs(5), Duration::from_secs(5));
     let url = "http://127.0.0.1:9091/verify?a=b".parse().unwrap();
     let user_header = http::HeaderName::from_static("remote-user");
-    let options = ForwardAuthOptions { url, user_header, remembered, timeout };
-    assert_eq!(config.platform, Some(PlatformOptions::ForwardAuth(options)));
+    let expected = ForwardAuthOptions { url, user_header, remembered, timeout };
+    let Some(PlatformOptions::ForwardAuth(options)) = config.platform else { panic!("no platform") };
+    assert_eq!(options, expected);
     let more = "forward_auth_user_header = \"X-User\"\nforward_auth_cache_secs = 0";
     let config = load(&format!("{ON}\nforward_auth_url = \"https://a.example/\"\n{more}")).unwrap();
     let Some(PlatformOptions::ForwardAuth(options)) = config.platform else { panic!("no platform") };
     assert_eq!((options.user_header.as_str(), options.remembered), ("x-user", Duration::ZERO));
+}
+
+const OIDC: &str = "key_file = \"login.key\"\n[prepend.oidc]\nissuer = \"https://id.example/realm\"\nclient_id = \"gate\"\n\
+                    client_secret_file = \"s3.key\"\nredirect_url = \"https://own.example/.mediagate/callback\"";
+
+#[test]
+fn the_gate_logs_in_by_itself_with_a_key_of_its_own() {
+    let folder = folder();
+    fs::write(folder.path().join("login.key"), format!("{MARKER}-0123456789-another-one")).unwrap();
+    let load = |section: &str| parse_in(&folder, &format!("{SOUND}[prepend]\n{ON}\n{section}\n"));
+    let config = load(OIDC).unwrap();
+    assert!(!format!("{config:?}").contains(MARKER));
+    let Some(PlatformOptions::Oidc(options)) = config.platform else { panic!("no login") };
+    assert_eq!(
+        (options.user_claim.as_str(), options.session_secs, options.apps),
+        ("sub", 28_800, vec!["acme".to_owned()])
+    );
+    let prepend = config.keys.options.prepend.unwrap();
+    assert_eq!(prepend.sessions.unwrap().cookie, "__Host-mediagate-session");
+    assert!(prepend.login.is_some());
+    for (from, to, key, message) in [
+        ("key_file = \"login.key\"\n", "", "prepend.key_file", "is required with [prepend.oidc]"),
+        ("login.key", "k1.key", "prepend.key_file", "no other use"),
+        ("https://id.example/realm", "http://id.example", "prepend.oidc.issuer", "must be https://HOST"),
+        ("https://own.example/.mediagate/callback", "https://own.example/cb", "prepend.oidc.redirect_url", "callback"),
+        ("client_id = \"gate\"", "client_id = \"a b\"", "prepend.oidc.client_id", "visible ASCII"),
+        ("client_id = \"gate\"\n", "", "prepend.oidc.client_id", "is required"),
+        ("[prepend.oidc]", "login_url = \"/login\"\n[prepend.oidc]", "prepend.login_url", "which has its own"),
+        ("[prepend.oidc]", "session_cookie = \"s\"\n[prepend.oidc]", "prepend.oidc", "take one of them out"),
+        ("client_id", "scopes = 1\nclient_id", "prepend.oidc.scopes", "unknown key"),
+    ] {
+        let errors = load(&OIDC.replace(from, to)).expect_err(to).to_string();
+        assert!(errors.contains(&format!("{key}:")) && errors.contains(message), "{to}: {errors}");
+        assert!(!errors.contains(MARKER), "{errors}");
+    }
 }
 
 #[test]

@@ -181,7 +181,7 @@ fn bearer(value: &[u8]) -> Option<&str> {
 }
 
 /// The values of cookies named `name` in one field (RFC 6265 §5.4: pairs parted by `;`).
-pub(in crate::gate) fn cookies<'a>(value: &'a HeaderValue, name: &str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn cookies<'a>(value: &'a HeaderValue, name: &str) -> impl Iterator<Item = &'a str> {
     value.as_bytes().split(|byte| *byte == b';').filter_map(move |pair| {
         let pair = pair.trim_ascii();
         let value = pair.strip_prefix(name.as_bytes())?.trim_ascii_start().strip_prefix(b"=")?;

@@ -107,6 +107,12 @@ pub(super) fn way_back(target: &str) -> Option<&str> {
     target.strip_prefix(CONTINUE).map(|rest| parted(rest, b'?').0)
 }
 
+/// Whether `path` is a way back, and nothing else: no host, no query, no line end.
+pub(crate) fn is_way_back(path: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    path.strip_prefix(CONTINUE).is_some_and(|sealed| !sealed.is_empty() && sealed.bytes().all(plain))
+}
+
 /// Whether a browser is about to show the answer as a page of its own (Fetch Metadata), not as part of another one: an
 /// image, a frame, what a script fetches. An old browser says so by what it accepts.
 pub(super) fn is_navigation(request: &Parts) -> bool {
@@ -159,6 +165,11 @@ mod tests {
             assert_eq!(login.open("", at(1000)), Err(Denial::UrlInvalid));
             assert_eq!(login.open(&sealed[1..], at(1000)), Err(Denial::UrlInvalid));
         }
+        for path in ["/.mediagate/continue/", "/.mediagate/continue/a/b", "/.mediagate/continue/a\r\n", "//evil/", "/a"]
+        {
+            assert!(!is_way_back(path), "{path}");
+        }
+        assert!(is_way_back("/.mediagate/continue/aB-_9"));
         assert_eq!(way_back("/.mediagate/other"), None);
         let long = format!("{URL}{}", "x".repeat(MAX_WAY_BACK_BYTES));
         assert_eq!(login("/login").expect("a login").location(&target(&long), at(1000)), "/login");

@@ -11,11 +11,14 @@ mod session;
 
 use std::sync::Arc;
 
-use http::header::{HOST, HeaderValue};
+use http::Method;
+use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 
+pub(crate) use login::is_way_back;
 pub use login::{LoginOptions, NotALogin};
 pub use media_origin::{MediaOrigin, Serving};
+pub(crate) use seal::Seal;
 pub use session::{SESSION_KEYS, SessionOptions, Visitor};
 
 use super::decision::{Admission, Decision, Now, Refusal, Trace};
@@ -29,6 +32,9 @@ use session::Sessions;
 
 /// Below it is what the gate itself answers on the hosts of prepend mode. No app has this name.
 pub const OWN_FOLDER: &str = ".mediagate";
+
+/// The longest body of what is posted to the gate itself, in bytes.
+pub const MAX_OWN_BODY_BYTES: usize = 16 * 1024;
 
 /// What prepend mode is decided from.
 #[derive(Debug, Clone)]
@@ -92,6 +98,32 @@ impl Gate {
         self.prepend.is_some() && inner_url::is_likely(request.uri.path())
     }
 
+    /// Whether `request` is for what the gate itself answers on the hosts of prepend mode: a login, its callback, a logout.
+    ///
+    /// # Errors
+    ///
+    /// A shape that no such request has: only what is posted has a body, and a short one.
+    pub fn is_for_login(&self, request: &Parts) -> Result<bool, Denial> {
+        let Some(prepend) = &self.prepend else { return Ok(false) };
+        let path = request.uri.path();
+        let is_below = path.strip_prefix('/').and_then(|path| path.strip_prefix(OWN_FOLDER));
+        if !is_below.is_some_and(|rest| rest.starts_with('/')) || login::way_back(path).is_some() {
+            return Ok(false);
+        }
+        if !prepend.is_served_on(request) {
+            return Ok(false);
+        }
+        if request.method != Method::POST {
+            return extract::method(request).map(|method| method != MediaMethod::Options);
+        }
+        let length = request.headers.get(CONTENT_LENGTH).map(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let is_short = length.is_none_or(|length| length.is_some_and(|length| length <= MAX_OWN_BODY_BYTES));
+        if !is_short || request.headers.contains_key(TRANSFER_ENCODING) || request.headers.contains_key(UPGRADE) {
+            return Err(Denial::BadRequest(BadRequest::Body));
+        }
+        Ok(true)
+    }
+
     /// Returns the media URL that stands behind the own host of `request`; `None` where it is no request for prepend mode.
     ///
     /// # Errors
@@ -136,7 +168,8 @@ impl Gate {
         now: Now,
     ) -> Option<String> {
         let login = self.prepend.as_ref()?.login.as_ref()?;
-        let is_wanted = matches!(denial, Denial::SessionMissing | Denial::SessionInvalid(_)) && is_navigation(request);
+        let is_for_want = matches!(denial, Denial::SessionMissing | Denial::SessionInvalid(_) | Denial::SessionEnded);
+        let is_wanted = is_for_want && is_navigation(request);
         let offered = offered.filter(|offered| login.is_at(offered)).map(str::to_owned);
         is_wanted.then(|| offered.unwrap_or_else(|| login.location(&prepended.0, now)))
     }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use crate::gate::sha256::MacKey;
 
 /// A key for one purpose, made of a secret that may have others.
-pub(super) struct Seal {
+pub(crate) struct Seal {
     key: LessSafeKey,
     nonces: MacKey,
 }
@@ -17,7 +17,7 @@ const TIME: usize = 8;
 
 impl Seal {
     /// `secret` and `purpose` make the key: what is sealed for one purpose does not open for another.
-    pub(super) fn new(secret: &[u8], purpose: &str) -> Seal {
+    pub(crate) fn new(secret: &[u8], purpose: &str) -> Seal {
         let secret = MacKey::new(secret);
         let derived = |part: &str| secret.tag(format!("mediagate {purpose} {part}").as_bytes());
         let key = UnboundKey::new(&AES_256_GCM, &derived("key")).expect("AES-256 takes a key of 32 bytes");
@@ -27,7 +27,7 @@ impl Seal {
     /// Returns `text` sealed until `until`, in UNIX seconds, in characters that a URL holds.
     ///
     /// The nonce is a MAC of what is sealed, so two texts share one as seldom as two MACs do, and no randomness is needed.
-    pub(super) fn close(&self, text: &str, until: u64) -> String {
+    pub(crate) fn close(&self, text: &str, until: u64) -> String {
         let mut bytes = [&until.to_be_bytes(), text.as_bytes()].concat();
         let mut nonce = [0; NONCE_LEN];
         nonce.copy_from_slice(&self.nonces.tag(&bytes)[..NONCE_LEN]);
@@ -37,7 +37,7 @@ impl Seal {
     }
 
     /// Returns what was sealed, and until when it holds; `None` where it was not sealed with this key.
-    pub(super) fn open(&self, sealed: &str) -> Option<(String, u64)> {
+    pub(crate) fn open(&self, sealed: &str) -> Option<(String, u64)> {
         let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
         let (nonce, bytes) = bytes.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;

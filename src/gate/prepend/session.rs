@@ -11,7 +11,7 @@ use super::super::verify::{Exclusive, Scratch, TimeRules, UidCase, Verifier, Ver
 use crate::gate::decision::Now;
 use crate::gate::denial::{BadRequest, Denial};
 use crate::gate::extract::cookies;
-use crate::restrictions::{RestrictionSet, Subject};
+use crate::restrictions::{Restricted, RestrictionSet, Subject};
 
 /// What a JWK Set says in place of an app whose keys are for sessions. No app has this name.
 pub const SESSION_KEYS: &str = "[prepend]";
@@ -110,7 +110,11 @@ impl Visitor {
             return Err(Denial::RestrictionsStale);
         }
         let subject = restrictions.subject(app, &uid, self.sid.as_deref(), self.jti.as_deref(), self.issued_at);
-        restrictions.check(&subject).map_err(denial)?;
+        restrictions.check(&subject).map_err(|restricted| match restricted {
+            // There can be a new one: whoever it is may log in again.
+            Restricted::Session | Restricted::Token | Restricted::IssuedBefore => Denial::SessionEnded,
+            restricted => denial(restricted),
+        })?;
         Ok(Some(subject))
     }
 

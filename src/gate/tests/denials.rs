@@ -65,6 +65,7 @@ fn all() -> Vec<Denial> {
         Denial::UnknownOrigin,
         Denial::SessionMissing,
         Denial::SessionInvalid(VerifyError::BadSignature),
+        Denial::SessionEnded,
         Denial::OtherUser,
         Denial::UnknownHost,
         Denial::MethodNotAllowed,
@@ -104,13 +105,21 @@ fn earn(denial: Denial) -> Earned {
         Denial::UnknownOrigin
         | Denial::SessionMissing
         | Denial::SessionInvalid(_)
+        | Denial::SessionEnded
         | Denial::OtherUser
         | Denial::BadRequest(BadRequest::PrependedUrl | BadRequest::SeveralSessions) => {
             let (request, answer) = prepend::earn(denial);
-            return Earned { world: prepend::world(), request, answer };
+            let world = prepend::world();
+            if denial == Denial::SessionEnded {
+                let sid = "s-alice".into();
+                world.restrict(Scope::Session { app: "demo".into(), sid }, Effect::Deactivated, true);
+            }
+            return Earned { world, request, answer };
         }
         Denial::BadRequest(bad) => return earn_by_shape(bad),
-        Denial::PlatformUnavailable => unreachable!("the gate does not ask: tests/it/prepend.rs earns it"),
+        Denial::PlatformUnavailable | Denial::LoginFailed => {
+            unreachable!("the gate does not ask: tests/it/prepend earns them")
+        }
         Denial::UnknownHost => {
             let request = request("GET", OBJECT, &[("host", "files.example.evil"), ("fat", &good())]);
             (request, (421, "ERR_BAD_REQUEST", "host_unknown"))

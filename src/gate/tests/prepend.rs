@@ -72,6 +72,7 @@ pub(super) fn earn(denial: Denial) -> (Parts, (u16, &'static str, &'static str))
             let forged = format!("{}.{}", alice.rsplit_once('.').expect("a token").0, keys::b64([1; 64]));
             (visit(&with_token, &forged), (401, "ERR_SESSION_INVALID", "session_invalid"))
         }
+        Denial::SessionEnded => (visit(&with_token, &alice), (401, "ERR_SESSION_INVALID", "session_ended")),
         Denial::OtherUser => (visit(&with_token, &cookie("bob")), (403, "ERR_OTHER_USER", "other_user")),
         Denial::BadRequest(BadRequest::SeveralSessions) => {
             let twice = format!("{alice}; {}", cookie("bob"));
@@ -244,8 +245,8 @@ fn a_visitor_who_is_restricted_gets_nothing() {
     };
     check(user("demo", "alice"), Effect::Deactivated, Denial::UserDeactivated);
     let session = Scope::Session { app: "demo".into(), sid: "s-alice".into() };
-    check(session, Effect::Deactivated, Denial::SessionRevoked);
-    check(user("demo", "alice"), Effect::IssuedBefore { before: NOW }, Denial::TokenRevoked);
+    check(session, Effect::Deactivated, Denial::SessionEnded);
+    check(user("demo", "alice"), Effect::IssuedBefore { before: NOW }, Denial::SessionEnded);
     // Also where no token is asked for, and then it is the visitor whose transfer is cut.
     let world = world();
     let open = visit(&target("open"), &cookie("alice"));
@@ -273,7 +274,8 @@ fn a_page_is_sent_to_the_login_and_comes_back() {
     let request = page(&target, "");
     let location = login(&request, Denial::SessionMissing).expect("a login");
     assert!(!location.contains(&good()[..20]), "{location}");
-    for denial in [Denial::UserDeactivated, Denial::OtherUser, Denial::PlatformUnavailable] {
+    assert!(login(&request, Denial::SessionEnded).is_some());
+    for denial in [Denial::UserDeactivated, Denial::SessionRevoked, Denial::OtherUser, Denial::PlatformUnavailable] {
         assert_eq!(login(&request, denial), None);
     }
     assert_eq!(login(&visit(&target, ""), Denial::SessionMissing), None);
