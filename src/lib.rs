@@ -83,6 +83,10 @@ pub mod jwks;
 #[cfg(feature = "server")]
 mod jws;
 #[cfg(feature = "server")]
+mod outbound;
+#[cfg(feature = "server")]
+pub mod platform;
+#[cfg(feature = "server")]
 pub mod relay;
 #[cfg(feature = "server")]
 pub mod store;

@@ -5,7 +5,7 @@ mod feeds;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -83,12 +83,14 @@ impl Gateway {
         }
         let restrictions = Arc::new(RestrictionSet::new(random_key()?, Instant::now()));
         let metrics = Arc::new(metrics::Metrics::new());
+        let ends: Arc<OnceLock<Store>> = Arc::default();
         let shared = Shared {
             gate: Arc::new(ArcSwap::from_pointee(config.gate)),
             restrictions,
             origins: Arc::new(proxy::Origins::default()),
             unknown_kids: Arc::default(),
             cache: config.cache.map(|options| Arc::new(proxy::ObjectCache::new(options, metrics.cache.clone()))),
+            platform: Arc::new(ArcSwap::from_pointee(config.platform.map(|platform| platform.start(&ends)))),
             metrics,
             access_log: config.media.is_some().then(|| Arc::new(AccessLog::stderr())),
         };
@@ -113,6 +115,7 @@ impl Gateway {
                 (config.feed.clone(), opened.clone(), Arc::clone(&nodes), holder.clone());
             let relaying = async move { feeds::control(&feed, &relayed, &heard, &holder).await };
             feed_tasks.extend(aside.run(relaying).await??);
+            let _ = ends.set(opened.clone());
             store = Some(opened);
         }
         let is_local = matches!(config.feed, FeedSource::Local);
@@ -264,6 +267,8 @@ impl Gateway {
                 log::error!("not reloaded: uid_case of an app has changed, which needs a restart of every process");
             }
             Ok(config) if config.example_secrets.is_empty() => {
+                let ends = Arc::new(self.store.clone().map_or_else(OnceLock::new, OnceLock::from));
+                self.shared.platform.store(Arc::new(config.platform.map(|platform| platform.start(&ends))));
                 match &self.key_sets {
                     Some(key_sets) => key_sets.replace(config.keys),
                     None => self.shared.gate.store(Arc::new(config.gate)),

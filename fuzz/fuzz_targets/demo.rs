@@ -4,15 +4,19 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use mediagate::gate::{
-    Access, Addressing, Algorithm, AppFolder, AppOptions, Credentials, Endpoint, Gate, GateOptions, Now, PresignedBase,
-    PresignedKey, PresignedOptions, PresignedTarget, PublicPrefixes, S3Options, S3Storage, TimeRules, UidCase,
-    VerifyingKey,
+    Access, Addressing, Algorithm, AppFolder, AppOptions, Credentials, Endpoint, Gate, GateOptions, LoginOptions,
+    MediaOrigin, Now, PrependOptions, PresignedBase, PresignedKey, PresignedOptions, PresignedTarget, PublicPrefixes,
+    S3Options, S3Storage, Serving, TimeRules, UidCase, VerifyingKey,
 };
 use mediagate::secret::Secret;
 
 pub const SECRET: &[u8] = b"twenty-five dry whales sing, 0x7f";
 
 const PRESIGNED_SECRET: &[u8] = b"seventeen damp foxes sign, 0x3c!";
+
+/// What may stand behind the own host.
+pub const ORIGINS: [(&str, Serving); 2] =
+    [("https://files.example", Serving::Own), ("http://127.0.0.1:9", Serving::Foreign)];
 
 /// UNIX seconds: inputs that were kept mean the same tomorrow.
 pub const NOW: u64 = 1_700_000_000;
@@ -45,7 +49,11 @@ pub static GATE: LazyLock<Gate> = LazyLock::new(|| {
         ttl: Duration::from_secs(900),
         window: Duration::from_secs(300),
     };
-    let options = GateOptions { apps: vec![app], presigned: Some(presigned), ..GateOptions::default() };
+    let origins = ORIGINS.map(|(text, serving)| MediaOrigin::parse(text, serving).expect("an origin"));
+    let login = LoginOptions::new("/login", Secret::new(PRESIGNED_SECRET)).expect("a login");
+    let prepend = PrependOptions { hosts: Vec::new(), origins: origins.to_vec(), sessions: None, login: Some(login) };
+    let (presigned, prepend) = (Some(presigned), Some(prepend));
+    let options = GateOptions { apps: vec![app], presigned, prepend, ..GateOptions::default() };
     Gate::new(options).expect("a gate")
 });
 

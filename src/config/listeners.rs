@@ -156,7 +156,7 @@ pub(super) fn listener(mut section: Section<'_>, default: &str, addresses: &mut 
 }
 
 /// What a request's `Host` is compared with.
-fn is_host(host: &str) -> bool {
+pub(super) fn is_host(host: &str) -> bool {
     let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     let ipv6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     match ipv6 {

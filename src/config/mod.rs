@@ -11,6 +11,8 @@ mod feed;
 pub(crate) mod files;
 mod keys;
 mod listeners;
+mod oidc;
+mod prepend;
 mod presigned;
 mod signing;
 mod spelling;
@@ -37,9 +39,10 @@ pub(crate) use signing::{encoding_key, registered};
 use crate::control::{ApiKey, ApiScope};
 use crate::gate::{Gate, GateOptions};
 use crate::jwks::KeyPlan;
+use crate::platform::PlatformOptions;
 use crate::proxy::CacheOptions;
 use files::Files;
-use tree::{LATER, Report, Section, Value};
+use tree::{Report, Section, Value};
 
 /// Largest configuration file, in bytes.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -68,6 +71,8 @@ pub struct Config {
     pub gate: Gate,
     /// What the decision is made from again when JWK Sets change.
     pub keys: KeyPlan,
+    /// Who knows the visitors of prepend mode; `None`: nobody, or the gate by their cookies.
+    pub platform: Option<PlatformOptions>,
     /// What commands need to know of each app, in the order of the file.
     pub apps: Vec<AppSummary>,
     /// Files whose secret is published with the gateway: to be tried with, never to be served with.
@@ -160,9 +165,9 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
     }
     let auth = auth.map(|section| listeners::listener(section, "127.0.0.1:8082", &mut addresses));
     let cache = cache.and_then(cache::cache);
-    if let Some(section) = root.get("prepend").and_then(Value::section) {
-        prepend(section);
-    }
+    let edge = media.as_ref().and_then(Option::as_ref);
+    let prepend = root.get("prepend").and_then(Value::section);
+    let prepend = prepend.map_or(Some(None), |section| prepend::prepend(section, files, edge));
     let storages = root.require("storage", "a section `[storage.NAME]`").and_then(Value::section);
     let storages = storages.map(|section| storage::storages(&section, files)).unwrap_or_default();
     let (apps, summaries) = apps::apps(root, &storages, files);
@@ -170,11 +175,15 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
         control::refuse_shared_secrets(&control.keys, &summaries);
     }
     let presigned = root.get("presigned").and_then(Value::section);
-    let presigned =
-        presigned.map(|section| presigned::presigned(section, files, media.as_ref().and_then(Option::as_ref)));
+    let presigned = presigned.map(|section| presigned::presigned(section, files, edge));
     if let Some(Some(presigned)) = &presigned {
         let api_keys = control.as_ref().and_then(Option::as_ref).map_or(&[][..], |control| &control.keys);
         presigned.refuse_shared_secrets(api_keys, &summaries);
+    }
+    if let Some(Some(prepend)) = &prepend {
+        let api_keys = control.iter().flatten().map(|control| control.keys.as_slice());
+        let presigned = presigned.iter().flatten().map(|presigned| presigned.keys.as_slice());
+        prepend.refuse_shared_keys(apps.as_deref(), &summaries, &api_keys.chain(presigned).collect::<Vec<_>>());
     }
 
     let (media, hosts, cors, player_cookies) = match media {
@@ -196,8 +205,15 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
         Some(section) => Some(section?.options),
         None => None,
     };
-    let options = GateOptions { apps: apps?, hosts, freshness, cors, api_keys, presigned, player_cookies };
-    let sets = summaries.iter().flat_map(|app| &app.key_sets).cloned().collect();
+    let mut sets: Vec<_> = summaries.iter().flat_map(|app| &app.key_sets).cloned().collect();
+    let (prepend, platform) = prepend?
+        .map(|section| {
+            sets.extend(section.sets.into_iter().map(|(_, set)| set));
+            let apps = summaries.iter().map(|app| app.id.clone());
+            (section.options, section.platform.map(|platform| platform.for_apps(apps.collect())))
+        })
+        .unzip();
+    let options = GateOptions { apps: apps?, hosts, freshness, cors, api_keys, presigned, player_cookies, prepend };
     let keys = KeyPlan { options, sets, files: files.documents() };
     let gate = keys.gate().map_err(|error| root.place_of("apps").wrong(error.to_string())).ok()?;
     let mut control = match control {
@@ -225,6 +241,7 @@ fn read(root: &mut Section<'_>, files: &Files<'_>, report: &Report) -> Option<Co
         auth,
         gate,
         keys,
+        platform: platform.flatten(),
         apps: summaries,
         example_secrets: Vec::new(),
     })
@@ -288,20 +305,6 @@ fn name(root: &mut Section<'_>) -> Option<String> {
     let host: String = host.trim().chars().filter(plain).take(48).collect();
     let host = if host.is_empty() { "node".to_owned() } else { host };
     Some(format!("{host}-{}", crate::store::random_id().get(..8).unwrap_or_default()))
-}
-
-/// Checks the types of a section that has no effect yet.
-fn prepend(mut section: Section<'_>) {
-    let enabled = section.get("enabled");
-    if enabled.as_ref().and_then(Value::flag) == Some(true) {
-        section.place_of("enabled").wrong(format!("the prepend mode {LATER}: must be false"));
-    }
-    section.texts("media_hosts");
-    for key in ["login_url", "session_cookie", "forward_auth_url"] {
-        section.text(key);
-    }
-    section.sections("keys", apps::MAX_KEYS, None);
-    section.finish();
 }
 
 /// Says where the parser gave up, without the line itself: it could show a secret.

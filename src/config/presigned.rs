@@ -29,7 +29,7 @@ enum Target {
 /// `[presigned]`, with where each key stands.
 pub(super) struct PresignedSection<'a> {
     pub(super) options: PresignedOptions,
-    keys: Vec<(Place<'a>, Secret)>,
+    pub(super) keys: Vec<(Place<'a>, Secret)>,
 }
 
 pub(super) fn presigned<'a>(

@@ -6,6 +6,7 @@ mod keys;
 mod mistakes;
 pub(crate) mod pairs;
 mod players;
+mod prepend;
 
 use std::fs;
 use std::path::PathBuf;

@@ -63,6 +63,22 @@ impl Advice {
                open the file from there.",
     };
 
+    const NOT_SIGNED_IN: Advice = Advice {
+        title: "You are not signed in",
+        text: "Files here open only for who is signed in. Sign in to the platform, and open the link again.",
+    };
+
+    const OTHER_USER: Advice = Advice {
+        title: "This link is for somebody else",
+        text: "It was made for another account than the one that you are signed in to. Open the file from your own chat or page, \
+               or ask whoever shared it for a link of your own.",
+    };
+
+    const NO_LOGIN: Advice = Advice {
+        title: "Signing in did not work",
+        text: "It took too long, or began in another browser. Open the link that you came from once more, and sign in again.",
+    };
+
     const NO_SUCH_FILE: Advice = Advice {
         title: "There is no such file",
         text: "It may have been deleted, or the link is mistyped. Ask whoever shared it.",
@@ -90,7 +106,10 @@ impl Denial {
     pub const fn advice(self) -> Advice {
         match self {
             Denial::Path(PathError::NoObject) | Denial::UnknownApp => Advice::NO_SUCH_FILE,
-            Denial::Path(_) | Denial::TokenInvalid(_) | Denial::UrlInvalid => Advice::DAMAGED,
+            Denial::Path(_) | Denial::UnknownOrigin | Denial::TokenInvalid(_) | Denial::UrlInvalid => Advice::DAMAGED,
+            Denial::SessionMissing | Denial::SessionInvalid(_) | Denial::SessionEnded => Advice::NOT_SIGNED_IN,
+            Denial::OtherUser => Advice::OTHER_USER,
+            Denial::LoginFailed => Advice::NO_LOGIN,
             Denial::BadRequest(_)
             | Denial::UnknownHost
             | Denial::MethodNotAllowed
@@ -103,7 +122,7 @@ impl Denial {
             Denial::UserDeactivated => Advice::DEACTIVATED,
             Denial::SessionRevoked | Denial::TokenRevoked => Advice::SIGNED_OUT,
             Denial::ApiKeyUnknown => Advice::NO_ACCESS,
-            Denial::RestrictionsStale => Advice::TROUBLE,
+            Denial::RestrictionsStale | Denial::PlatformUnavailable => Advice::TROUBLE,
         }
     }
 }
@@ -114,6 +133,7 @@ impl StorageFailure {
         match self {
             StorageFailure::NotFound => Advice::NO_SUCH_FILE,
             StorageFailure::Refused => Advice::BROKEN,
+            StorageFailure::ForeignRefused => Advice::EXPIRED,
             StorageFailure::Busy
             | StorageFailure::BadAnswer
             | StorageFailure::Unreachable

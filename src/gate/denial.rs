@@ -12,6 +12,20 @@ pub enum Denial {
     Path(PathError),
     /// The request's shape cannot mean one thing.
     BadRequest(BadRequest),
+    /// The URL behind the own host is of none of the configured origins.
+    UnknownOrigin,
+    /// No session of the platform.
+    SessionMissing,
+    /// A session that does not hold, or no longer.
+    SessionInvalid(VerifyError),
+    /// A session that would hold, and was revoked.
+    SessionEnded,
+    /// The session is one user's and the token another's.
+    OtherUser,
+    /// An answer of a provider, or to one, that belongs to no login of this browser, or to no session.
+    LoginFailed,
+    /// The platform does not say whether there is a session: fail closed.
+    PlatformUnavailable,
     /// `Host` is none of those that are served (RFC 9110 §15.5.20).
     UnknownHost,
     /// Not `GET`, `HEAD` or `OPTIONS`.
@@ -73,6 +87,10 @@ pub enum BadRequest {
     Upgrade,
     /// No `Host`, several, or one that is not a host.
     Host,
+    /// The URL behind the own host is not in its one form.
+    PrependedUrl,
+    /// More than one session cookie.
+    SeveralSessions,
     /// Not HTTP/1 in its one strict form.
     Malformed,
     /// Another proxy does not say clearly which request it asks about.
@@ -98,8 +116,17 @@ impl Denial {
             Denial::UnknownHost => 421,
             Denial::MethodNotAllowed => 405,
             Denial::HeadersTooLarge => 431,
-            Denial::TokenMissing | Denial::TokenInvalid(_) | Denial::TokenExpired | Denial::ApiKeyUnknown => 401,
-            Denial::OtherApp
+            Denial::TokenMissing
+            | Denial::TokenInvalid(_)
+            | Denial::TokenExpired
+            | Denial::ApiKeyUnknown
+            | Denial::SessionMissing
+            | Denial::SessionInvalid(_)
+            | Denial::SessionEnded => 401,
+            Denial::UnknownOrigin
+            | Denial::OtherUser
+            | Denial::LoginFailed
+            | Denial::OtherApp
             | Denial::PathNotAllowed
             | Denial::AppDeactivated
             | Denial::UserDeactivated
@@ -107,7 +134,7 @@ impl Denial {
             | Denial::TokenRevoked
             | Denial::UrlExpired
             | Denial::UrlInvalid => 403,
-            Denial::RestrictionsStale => 503,
+            Denial::RestrictionsStale | Denial::PlatformUnavailable => 503,
         }
     }
 
@@ -117,6 +144,12 @@ impl Denial {
             Denial::Path(PathError::NoObject) | Denial::UnknownApp => "ERR_NOT_FOUND",
             Denial::Path(PathError::TooLong) | Denial::UriTooLong => "ERR_URI_TOO_LONG",
             Denial::Path(_) | Denial::BadRequest(_) | Denial::UnknownHost => "ERR_BAD_REQUEST",
+            Denial::UnknownOrigin => "ERR_ORIGIN_NOT_ALLOWED",
+            Denial::SessionMissing => "ERR_SESSION_MISSING",
+            Denial::SessionInvalid(_) | Denial::SessionEnded => "ERR_SESSION_INVALID",
+            Denial::OtherUser => "ERR_OTHER_USER",
+            Denial::LoginFailed => "ERR_LOGIN_FAILED",
+            Denial::PlatformUnavailable => "ERR_PLATFORM_UNAVAILABLE",
             Denial::MethodNotAllowed => "ERR_METHOD_NOT_ALLOWED",
             Denial::HeadersTooLarge => "ERR_HEADERS_TOO_LARGE",
             Denial::TokenMissing => "ERR_FAT_MISSING",
@@ -158,9 +191,19 @@ impl Denial {
                 BadRequest::Body => "body",
                 BadRequest::Upgrade => "upgrade",
                 BadRequest::Host => "host_invalid",
+                BadRequest::PrependedUrl => "prepended_url",
+                BadRequest::SeveralSessions => "several_sessions",
                 BadRequest::Malformed => "malformed",
                 BadRequest::Asked => "asked_unclear",
             },
+            Denial::UnknownOrigin => "origin_unknown",
+            Denial::SessionMissing => "session_missing",
+            Denial::SessionInvalid(VerifyError::Expired) => "session_expired",
+            Denial::SessionInvalid(_) => "session_invalid",
+            Denial::SessionEnded => "session_ended",
+            Denial::OtherUser => "other_user",
+            Denial::LoginFailed => "login_failed",
+            Denial::PlatformUnavailable => "platform_unavailable",
             Denial::UnknownHost => "host_unknown",
             Denial::MethodNotAllowed => "method",
             Denial::UriTooLong => "uri_too_long",
@@ -214,12 +257,24 @@ impl Denial {
                 BadRequest::Body => "A request for media has no body.",
                 BadRequest::Upgrade => "This server does not upgrade connections.",
                 BadRequest::Host => "The request must name exactly one valid host.",
+                BadRequest::PrependedUrl => {
+                    "What stands behind the host must be one whole URL of a media server, exactly as browsers write it."
+                }
+                BadRequest::SeveralSessions => "The request carries more than one session cookie.",
                 BadRequest::Malformed => "The request is not well-formed HTTP.",
                 BadRequest::Asked => {
                     "The proxy must say in one way which request it asks about: X-Original-URI and X-Original-Method, \
                      X-Forwarded-Uri and X-Forwarded-Method, or a path behind /auth."
                 }
             },
+            Denial::UnknownOrigin => "Media of that server is not served here.",
+            Denial::SessionMissing => "A login is required.",
+            Denial::SessionInvalid(_) | Denial::SessionEnded => {
+                "The session does not hold, or no longer. Log in again."
+            }
+            Denial::OtherUser => "The link is for another user than the one who is logged in.",
+            Denial::LoginFailed => "The login could not be completed. Open the link again.",
+            Denial::PlatformUnavailable => "The platform does not say who is logged in. Try again shortly.",
             Denial::UnknownHost => "This host is not served here.",
             Denial::MethodNotAllowed => "Only GET, HEAD and OPTIONS are allowed.",
             Denial::UriTooLong => "The URL is too long.",
@@ -251,8 +306,10 @@ impl Denial {
     /// The `WWW-Authenticate` field of a 401 (RFC 6750 §3).
     pub const fn challenge(self) -> Option<&'static str> {
         match self {
-            Denial::TokenMissing | Denial::ApiKeyUnknown => Some("Bearer realm=\"mediagate\""),
-            Denial::TokenInvalid(_) => Some("Bearer realm=\"mediagate\", error=\"invalid_token\""),
+            Denial::TokenMissing | Denial::ApiKeyUnknown | Denial::SessionMissing => Some("Bearer realm=\"mediagate\""),
+            Denial::TokenInvalid(_) | Denial::SessionInvalid(_) | Denial::SessionEnded => {
+                Some("Bearer realm=\"mediagate\", error=\"invalid_token\"")
+            }
             Denial::TokenExpired => {
                 Some("Bearer realm=\"mediagate\", error=\"invalid_token\", error_description=\"expired\"")
             }

@@ -8,7 +8,8 @@ use http::request::Parts;
 use http::{Method, Version};
 use memchr::{memchr, memrchr};
 
-pub(super) use credential::{Credential, OWN_COOKIE, Place, Shown, shown};
+pub(crate) use credential::cookies;
+pub(super) use credential::{Credential, OWN_COOKIE, Place, Shown, reads_as, shown};
 pub use credential::{CredentialKind, without_token_parameter};
 pub use wishes::HandoutForm;
 

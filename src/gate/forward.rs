@@ -95,6 +95,8 @@ pub enum StorageAnswer {
 pub enum StorageFailure {
     /// No such object.
     NotFound,
+    /// A server of somebody else's does not let this URL in.
+    ForeignRefused,
     /// It does not accept the gate's signature: wrong credentials, clock or bucket policy.
     Refused,
     /// It asks for fewer requests, or says that it is overloaded.
@@ -112,6 +114,7 @@ impl StorageFailure {
     pub const fn status(self) -> u16 {
         match self {
             StorageFailure::NotFound => 404,
+            StorageFailure::ForeignRefused => 403,
             StorageFailure::Refused | StorageFailure::BadAnswer | StorageFailure::Unreachable => 502,
             StorageFailure::Busy => 503,
             StorageFailure::TimedOut => 504,
@@ -122,6 +125,7 @@ impl StorageFailure {
     pub const fn code(self) -> &'static str {
         match self {
             StorageFailure::NotFound => "ERR_NOT_FOUND",
+            StorageFailure::ForeignRefused => "ERR_MEDIA_REFUSED",
             StorageFailure::Refused => "ERR_STORAGE_REFUSED",
             StorageFailure::Busy => "ERR_STORAGE_BUSY",
             StorageFailure::BadAnswer => "ERR_STORAGE_ANSWER",
@@ -134,6 +138,7 @@ impl StorageFailure {
     pub const fn reason(self) -> &'static str {
         match self {
             StorageFailure::NotFound => "not_found",
+            StorageFailure::ForeignRefused => "foreign_refused",
             StorageFailure::Refused => "storage_refused",
             StorageFailure::Busy => "storage_busy",
             StorageFailure::BadAnswer => "storage_answer",
@@ -146,6 +151,7 @@ impl StorageFailure {
     pub const fn message(self) -> &'static str {
         match self {
             StorageFailure::NotFound => "There is no such object.",
+            StorageFailure::ForeignRefused => "The media server does not let this URL in.",
             StorageFailure::Refused => "The storage does not accept the gate. The operator has to look at it.",
             StorageFailure::Busy => "The storage is busy. Try again shortly.",
             StorageFailure::BadAnswer => "The storage gave no usable answer. Try again shortly.",
@@ -161,9 +167,16 @@ pub struct Asked {
     range: bool,
     unless_modified: bool,
     precondition: bool,
+    of_foreigner: bool,
 }
 
 impl Asked {
+    /// The same of a server of somebody else's, whose refusal is meant for the client's own token.
+    #[must_use]
+    pub fn of_foreigner(self, of_foreigner: bool) -> Asked {
+        Asked { of_foreigner, ..self }
+    }
+
     /// Reads it from the fields that go to the storage.
     pub fn of(fields: &HeaderMap) -> Asked {
         let mut asked = Asked::default();
@@ -187,6 +200,7 @@ pub fn storage_answer(status: u16, fields: &HeaderMap, asked: Asked) -> StorageA
         412 if asked.precondition || asked.unless_modified => StorageAnswer::PreconditionFailed,
         416 if asked.range => StorageAnswer::RangeNotSatisfiable,
         404 => StorageAnswer::Failure(StorageFailure::NotFound),
+        401 | 403 if asked.of_foreigner => StorageAnswer::Failure(StorageFailure::ForeignRefused),
         401 | 403 => StorageAnswer::Failure(StorageFailure::Refused),
         429 | 503 => StorageAnswer::Failure(StorageFailure::Busy),
         _ => StorageAnswer::Failure(StorageFailure::BadAnswer),

@@ -1,12 +1,12 @@
 //! Keys that come from JWK Sets, beside those that are configured.
 
 use super::verify::{Exclusive, VerifyingKey};
-use super::{AppOptions, Gate, GateError, GateOptions};
+use super::{AppOptions, Gate, GateError, GateOptions, SESSION_KEYS};
 
 /// The keys of one JWK Set, for one app.
 #[derive(Debug, Clone)]
 pub struct KeySet {
-    /// The app.
+    /// The app, or [`SESSION_KEYS`].
     pub app: String,
     /// Where the set is. Apps whose sets have one source share its keys, also those that are not known yet.
     pub source: String,
@@ -14,7 +14,7 @@ pub struct KeySet {
     pub keys: Vec<VerifyingKey>,
 }
 
-/// A key of a set whose name is another key's already: it is not used.
+/// A key of a set whose name is another key's already, or that verifies sessions: it is not used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TakenKid {
     /// The app.
@@ -33,14 +33,17 @@ impl Gate {
     pub fn with_key_sets(mut options: GateOptions, sets: Vec<KeySet>) -> Result<(Gate, Vec<TakenKid>), GateError> {
         let places: Vec<_> = sets.iter().map(|set| (set.app.clone(), set.source.clone())).collect();
         let mut taken = Vec::new();
-        for set in sets {
+        // Those of sessions first: what verifies sessions verifies no tokens, and what a key was configured for it stays.
+        let (of_sessions, of_apps): (Vec<_>, Vec<_>) = sets.into_iter().partition(|set| set.app == SESSION_KEYS);
+        for set in of_sessions.into_iter().chain(of_apps) {
             let is_shared = places.iter().any(|(app, source)| *app != set.app && *source == set.source);
-            let Some(app) = options.apps.iter_mut().find(|app| app.id == set.app) else { continue };
             for key in set.keys {
-                if app.keys.iter().any(|other| other.kid() == key.kid()) {
+                let is_elsewhere = options.is_key_elsewhere(&set.app, &key);
+                let Some(keys) = options.keys_of(&set.app) else { break };
+                if is_elsewhere || keys.iter().any(|other| other.kid() == key.kid()) {
                     taken.push(TakenKid { app: set.app.clone(), kid: key.kid().to_owned() });
                 } else {
-                    app.keys.push(if is_shared { key.shared() } else { key });
+                    keys.push(if is_shared { key.shared() } else { key });
                 }
             }
         }

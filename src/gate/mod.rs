@@ -16,10 +16,12 @@ mod fields;
 pub mod forward;
 mod handout;
 mod head;
+mod judged;
 mod key_sets;
 mod named;
 mod object_key;
 mod options;
+mod prepend;
 mod presigned;
 mod resolve;
 mod sha256;
@@ -41,6 +43,7 @@ pub use cookie::{MAX_COOKIE_AGE, PlayerCookies};
 pub use dated::was_modified_before;
 pub use decision::{Admission, Decision, Handout, Now, Refusal, Trace};
 pub use denial::{BadRequest, Connection, Denial};
+pub(crate) use extract::cookies;
 pub use extract::{
     CredentialKind, HandoutForm, MAX_HEADER_BYTES, MAX_HEADER_FIELDS, MAX_TARGET_BYTES, MediaMethod,
     without_token_parameter,
@@ -51,6 +54,12 @@ pub use key_sets::{KeySet, TakenKid};
 pub use named::{Named, named_by};
 pub use object_key::{MAX_KEY_BYTES, ObjectPath, PathError, PathScope};
 pub use options::{Access, AppOptions, GateError, GateOptions};
+pub use prepend::{
+    LoginOptions, MAX_OWN_BODY_BYTES, MediaOrigin, NotALogin, OWN_FOLDER, PrependOptions, Prepended, SESSION_KEYS,
+    Serving, SessionOptions, Visitor,
+};
+#[cfg(feature = "server")]
+pub(crate) use prepend::{Seal, is_way_back};
 pub use presigned::{MAX_PRESIGNED_TTL, Presigned, PresignedBase, PresignedKey, PresignedOptions, PresignedTarget};
 pub use resolve::{
     Addressing, AppFolder, Credentials, Endpoint, MAX_PRESIGN_TTL, NotAnEndpoint, S3Options, S3Storage, Target,
@@ -66,7 +75,9 @@ pub use verify::{
 
 use crate::restrictions::RestrictionSet;
 use extract::Credential;
+use judged::Judged;
 use key_sets::exclusive_keys;
+use prepend::Prepend;
 use presigned::Presigner;
 use verify::{Exclusive, Scratch, Verifier};
 
@@ -102,17 +113,7 @@ pub struct Gate {
     api_keys: Vec<[u8; 32]>,
     presigner: Option<Presigner>,
     player_cookies: Option<PlayerCookies>,
-}
-
-/// What a request shows to an app, to be judged by what is known now.
-struct Judged<'a> {
-    app: &'a App,
-    access: Access,
-    credential: Option<Credential<'a>>,
-    restrictions: &'a RestrictionSet,
-    now: Now,
-    /// The wall clock of `now`.
-    since_epoch: Duration,
+    prepend: Option<Prepend>,
 }
 
 impl std::fmt::Debug for Gate {
@@ -137,11 +138,12 @@ impl Gate {
 
     /// The same, where `has_sets` says which apps have keys that come and go.
     fn build(options: GateOptions, has_sets: impl Fn(&str) -> bool) -> Result<Gate, GateError> {
+        options.check_session_keys()?;
         let exclusive = exclusive_keys(&options.apps);
         let mut apps = BTreeMap::new();
         for (app, exclusive) in options.apps.into_iter().zip(exclusive) {
             let AppOptions { id, access, keys, time, uid_case, public_prefixes, tokenized_since, storage } = app;
-            if !is_app_id(&id) {
+            if !is_app_id(&id) || (options.prepend.is_some() && id == OWN_FOLDER) {
                 return Err(GateError::BadAppId(id));
             }
             let has_sets = has_sets(&id);
@@ -167,9 +169,10 @@ impl Gate {
                 return Err(GateError::DuplicateApp(id.to_string()));
             }
         }
-        let GateOptions { hosts, freshness, cors, api_keys, presigned, player_cookies, .. } = options;
-        let presigner = presigned.map(Presigner);
-        Ok(Gate { apps, hosts, freshness, cors, api_keys, presigner, player_cookies })
+        let GateOptions { hosts, freshness, cors, api_keys, presigned, player_cookies, prepend, .. } = options;
+        let (presigner, prepend) =
+            (presigned.map(Presigner), prepend.map(|prepend| Prepend::new(prepend, has_sets(SESSION_KEYS))));
+        Ok(Gate { apps, hosts, freshness, cors, api_keys, presigner, player_cookies, prepend })
     }
 
     /// Returns where to fetch the requested file, or why the request is refused.
@@ -178,8 +181,18 @@ impl Gate {
     ///
     /// The first [`Denial`] that holds.
     pub fn admit(&self, request: &Parts, restrictions: &RestrictionSet, now: Now) -> Result<Decision, Refusal> {
+        self.admit_for(request, None, restrictions, now)
+    }
+
+    fn admit_for(
+        &self,
+        request: &Parts,
+        visitor: Option<&Visitor>,
+        restrictions: &RestrictionSet,
+        now: Now,
+    ) -> Result<Decision, Refusal> {
         let mut trace = Trace::default();
-        match self.decide(request, restrictions, now, &mut trace) {
+        match self.decide(request, visitor, restrictions, now, &mut trace) {
             Ok(decision) => Ok(decision),
             Err(denial) => Err(Refusal { denial, trace: Box::new(trace) }),
         }
@@ -188,6 +201,7 @@ impl Gate {
     fn decide(
         &self,
         request: &Parts,
+        visitor: Option<&Visitor>,
         restrictions: &RestrictionSet,
         now: Now,
         trace: &mut Trace,
@@ -207,8 +221,12 @@ impl Gate {
         trace.token = credential.map(|credential| restrictions.token_number(credential.text()));
         trace.credential = credential.map(Credential::kind);
         let access = app.access_to(path, restrictions);
+        let visiting = match visitor {
+            Some(visitor) => visitor.welcome(&app.id, app.verifier.uid_case(), restrictions, self.freshness, now)?,
+            None => None,
+        };
         let since_epoch = now.since_epoch();
-        let judged = Judged { app, access, credential, restrictions, now, since_epoch };
+        let judged = Judged { app, access, credential, visitor, restrictions, now, since_epoch };
         if let Some((presigner, form)) = handout {
             let (presigned, observed) = self.hand_out(presigner, extract::authority(request)?, &judged, path, uid)?;
             let trace = std::mem::take(trace);
@@ -235,7 +253,7 @@ impl Gate {
         };
         let fields = self.more_fields(request, &shown, path, until, since_epoch)?;
         let (target, subject) = app.storage.resolve(grant, method, since_epoch);
-        let trace = std::mem::take(trace);
+        let (trace, subject) = (std::mem::take(trace), subject.or(visiting));
         Ok(Decision::Forward(Admission { target, subject, trace, observed, modified_before, fields }))
     }
 
@@ -257,6 +275,7 @@ impl Gate {
             Credential::Presigned(query) => {
                 let presigner = self.presigner.as_ref().ok_or(Denial::UrlInvalid)?;
                 let signed = presigner.verify(raw_path, query, app.verifier.uid_case(), since_epoch)?;
+                judged.check_visitor(&signed.uid)?;
                 let (sid, jti) = (signed.sid.as_deref(), signed.jti.as_deref());
                 let subject = restrictions.subject(&app.id, &signed.uid, sid, jti, Some(signed.issued));
                 *uid = Some(Uid::new(&signed.uid));
@@ -317,9 +336,10 @@ impl Gate {
     /// The servers that objects are fetched from, each once.
     pub fn endpoints(&self) -> Vec<Arc<Endpoint>> {
         let mut endpoints: Vec<Arc<Endpoint>> = Vec::new();
-        for app in self.apps.values() {
-            if !endpoints.contains(app.storage.endpoint()) {
-                endpoints.push(Arc::clone(app.storage.endpoint()));
+        let storages = self.apps.values().map(|app| app.storage.endpoint());
+        for endpoint in storages.chain(self.prepend.iter().flat_map(Prepend::foreign)) {
+            if !endpoints.contains(endpoint) {
+                endpoints.push(Arc::clone(endpoint));
             }
         }
         endpoints
@@ -360,20 +380,6 @@ impl App {
         };
         let is_public = self.public_prefixes.contain(path) || restrictions.is_exempt(&self.id, path.key());
         if is_public { Access::Off } else { access }
-    }
-}
-
-impl Judged<'_> {
-    /// Returns what the token `compact` says.
-    #[inline]
-    fn verify<'s>(&self, compact: &str, scratch: &'s mut Scratch, uid: &mut Option<Uid>) -> Result<Claims<'s>, Denial> {
-        let claims = self.app.verifier.verify(compact, scratch, self.since_epoch);
-        let claims = claims.map_err(|error| match error {
-            VerifyError::Expired => Denial::TokenExpired,
-            error => Denial::TokenInvalid(error),
-        })?;
-        *uid = Some(Uid::new(claims.uid()));
-        Ok(claims)
     }
 }
 

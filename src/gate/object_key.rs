@@ -84,7 +84,7 @@ impl ObjectPath {
         if decoded.len() - app_len - 1 > MAX_KEY_BYTES {
             return Err(PathError::TooLong);
         }
-        if holds_token(&decoded) || super::presigned::holds_signature(&decoded) {
+        if holds_secret(&decoded) {
             return Err(PathError::HoldsToken);
         }
         Ok(ObjectPath { decoded, app_len })
@@ -145,6 +145,22 @@ impl PathScope {
         }
         self.path.is_empty() || path.strip_prefix(self.path.as_str()).is_some_and(|rest| rest.starts_with('/'))
     }
+}
+
+/// Checks the path of a URL whose folders mean nothing here: it can be read in one way only, and holds no token.
+///
+/// # Errors
+///
+/// As [`ObjectPath::parse`], without a limit of its own.
+pub(super) fn check_path(path: &str) -> Result<(), PathError> {
+    let rest = path.strip_prefix('/').ok_or(PathError::NotAbsolute)?;
+    let decoded = decode_segments(rest, Raw::Refused)?;
+    if holds_secret(&decoded) { Err(PathError::HoldsToken) } else { Ok(()) }
+}
+
+/// Whether what belongs behind a `?` stands in a decoded path.
+fn holds_secret(decoded: &str) -> bool {
+    holds_token(decoded) || super::presigned::holds_signature(decoded)
 }
 
 /// Decodes a path of one or more segments, or says what makes it ambiguous.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::authorize::{Freshness, PublicPrefixes};
 use super::cookie::PlayerCookies;
 use super::forward;
+use super::prepend::{PrependOptions, SESSION_KEYS};
 use super::presigned::PresignedOptions;
 use super::resolve::S3Storage;
 use super::verify::{TimeRules, UidCase, VerifyingKey};
@@ -73,6 +74,40 @@ pub struct GateOptions {
     pub presigned: Option<PresignedOptions>,
     /// Cookies for what playlists name; `None`: none is ever set.
     pub player_cookies: Option<PlayerCookies>,
+    /// A login in front of media; `None`: there is none.
+    pub prepend: Option<PrependOptions>,
+}
+
+impl GateOptions {
+    /// A session is never a token and a token never a session: no key verifies both.
+    ///
+    /// # Errors
+    ///
+    /// [`GateError::SharedSessionKey`].
+    pub(super) fn check_session_keys(&self) -> Result<(), GateError> {
+        let shared = self.session_keys().iter().find(|key| self.is_key_elsewhere(SESSION_KEYS, key));
+        shared.map_or(Ok(()), |key| Err(GateError::SharedSessionKey(key.kid().to_owned())))
+    }
+
+    /// Whether `key`, which is for tokens of `app` or for sessions, is known for the other of the two.
+    pub(super) fn is_key_elsewhere(&self, app: &str, key: &VerifyingKey) -> bool {
+        match app {
+            SESSION_KEYS => self.apps.iter().flat_map(|app| &app.keys).any(|other| other.is_same_key(key)),
+            _ => self.session_keys().iter().any(|other| other.is_same_key(key)),
+        }
+    }
+
+    /// The keys of `app`, or of sessions; `None` where there is no such app, or no session that is verified here.
+    pub(super) fn keys_of(&mut self, app: &str) -> Option<&mut Vec<VerifyingKey>> {
+        match app {
+            SESSION_KEYS => Some(&mut self.prepend.as_mut()?.sessions.as_mut()?.keys),
+            _ => self.apps.iter_mut().find(|known| known.id == app).map(|app| &mut app.keys),
+        }
+    }
+
+    fn session_keys(&self) -> &[VerifyingKey] {
+        self.prepend.as_ref().and_then(|prepend| prepend.sessions.as_ref()).map_or(&[], |sessions| &sessions.keys)
+    }
 }
 
 /// Why a gate cannot be made.
@@ -96,6 +131,9 @@ pub enum GateError {
     /// A key for Twilio tokens that two apps have: its tokens do not say for which of them they are.
     #[error("two apps have the secret of `{0}`, and Twilio tokens do not say which app they are for")]
     SharedTwilioKey(String),
+    /// A key that verifies sessions as well as tokens.
+    #[error("the key `{0}` verifies sessions and tokens of an app: each of them would be as good as the other")]
+    SharedSessionKey(String),
     /// An app that asks for tokens and could not verify any.
     #[error("app `{0}` asks for tokens and has no key to verify them with")]
     NoKeys(String),

@@ -5,16 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
-use hyper_rustls::HttpsConnectorBuilder;
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::{Connect, HttpConnector};
-use hyper_util::rt::TokioExecutor;
-use rustls::crypto::CryptoProvider;
+use http_body_util::Full;
 
 use super::KeySetSource;
 use crate::config::files;
 use crate::gate::{JwkSet, JwkSetError, MAX_JWKS_BYTES};
+use crate::outbound::{Outbound, OutboundError};
 
 /// Why a set could not be had. What was held before is held on.
 #[derive(Debug, thiserror::Error)]
@@ -71,43 +67,19 @@ async fn read(path: PathBuf) -> Result<Bytes, FetchError> {
 
 /// Over a connection of its own: sets are had once in minutes.
 async fn get(url: Uri) -> Result<Bytes, FetchError> {
-    let mut connector = HttpConnector::new();
-    connector.enforce_http(false);
-    if url.scheme_str() == Some("http") {
-        return get_over(connector, url).await;
-    }
-    // More than one is compiled in, and rustls takes none by itself then.
-    pingora::tls::install_default_crypto_provider();
     let unreachable = |error: &dyn std::fmt::Display| FetchError::Unreachable(error.to_string());
-    let provider = CryptoProvider::get_default().cloned().ok_or_else(|| unreachable(&"no TLS library"))?;
-    // Reads the system's certificates, anew each time because they are renewed, too.
-    let builder = tokio::task::spawn_blocking(|| HttpsConnectorBuilder::new().with_provider_and_native_roots(provider));
-    let builder = builder.await.map_err(|error| unreachable(&error))?.map_err(|error| unreachable(&error))?;
-    get_over(builder.https_only().enable_http1().wrap_connector(connector), url).await
-}
-
-async fn get_over(connector: impl Connect + Clone + Send + Sync + 'static, url: Uri) -> Result<Bytes, FetchError> {
-    let client: Client<_, Empty<Bytes>> =
-        Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector);
+    let client = Outbound::new(url.scheme(), 0).await?;
     let request = Request::get(url).header(header::ACCEPT, "application/jwk-set+json, application/json");
-    let request = request.body(Empty::new()).map_err(|error| FetchError::Unreachable(error.to_string()))?;
-    let response = client.request(request).await.map_err(|error| FetchError::Unreachable(chain(&error)))?;
-    if response.status() != StatusCode::OK {
-        return Err(FetchError::Status(response.status()));
-    }
-    let body = Limited::new(response.into_body(), MAX_JWKS_BYTES).collect().await;
-    Ok(body.map_err(|error| too_large_or_broken_off(&*error))?.to_bytes())
+    let request = request.body(Full::default()).map_err(|error| unreachable(&error))?;
+    let (head, body) = client.ask(request, MAX_JWKS_BYTES).await?.into_parts();
+    if head.status == StatusCode::OK { Ok(body) } else { Err(FetchError::Status(head.status)) }
 }
 
-fn too_large_or_broken_off(error: &(dyn std::error::Error + 'static)) -> FetchError {
-    match error.is::<LengthLimitError>() {
-        true => JwkSetError::TooLarge.into(),
-        false => FetchError::Unreachable(chain(error)),
+impl From<OutboundError> for FetchError {
+    fn from(error: OutboundError) -> FetchError {
+        match error {
+            OutboundError::Unreachable(why) => FetchError::Unreachable(why),
+            OutboundError::TooLarge => JwkSetError::TooLarge.into(),
+        }
     }
-}
-
-/// The whole of an error: what hyper says first is only that there was one.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -104,9 +104,18 @@ impl MediaFilter {
         exchange.begin(now, method_label(&request.method), client);
         exchange.origin = gate.cors_of(&request.headers);
         exchange.generation = self.shared.restrictions.generation();
-        let decision = gate.admit(request, &self.shared.restrictions, now);
-        self.shared.metrics.decided(now.monotonic.elapsed());
-        drop(gate);
+        let decision = if gate.may_be_prepended(request) {
+            drop(gate);
+            match Box::pin(self.visit(session, exchange, now)).await? {
+                Some(decision) => decision,
+                None => return Ok(ANSWERED),
+            }
+        } else {
+            let decision = gate.admit(request, &self.shared.restrictions, now);
+            self.shared.metrics.decided(now.monotonic.elapsed());
+            drop(gate);
+            decision
+        };
         session.set_write_timeout(Some(CLIENT_WRITE_TIMEOUT));
         session.set_ignore_info_resp(true);
         match decision {
@@ -339,7 +348,7 @@ pub(super) fn request_of(session: &Session, exchange: &mut Exchange) -> Result<O
     let (path_and_query, host) = place_of(target)?;
     let fields = forward::request_fields(&client.headers).map(|(name, value)| (name.clone(), value.clone()));
     let request = request_to(client.method.clone(), path_and_query, host, fields);
-    exchange.asked = forward::Asked::of(&request.headers);
+    exchange.asked = forward::Asked::of(&request.headers).of_foreigner(target.is_foreign());
     Ok(Some(request.into()))
 }
 

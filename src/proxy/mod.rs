@@ -19,6 +19,7 @@ mod page;
 mod pass;
 mod phases;
 mod pool;
+mod prepend;
 mod respond;
 mod transfer;
 mod unknown_kids;
@@ -34,6 +35,7 @@ pub use listen::{MediaServer, Tls, TlsError};
 pub use module::{GateModule, GateModuleBuilder};
 pub use origin::Origins;
 pub use phases::MediaProxy;
+pub use prepend::{NoVisitor, OwnAnswer, OwnRequest, Platform, Question};
 pub use unknown_kids::UnknownKids;
 
 use std::sync::Arc;
@@ -58,6 +60,8 @@ pub struct Shared {
     pub unknown_kids: Arc<UnknownKids>,
     /// Copies of objects, shared by all who may see them; `None`: nothing is kept.
     pub cache: Option<Arc<ObjectCache>>,
+    /// Who knows the visitors of prepend mode; replaced whole on reload.
+    pub platform: Arc<ArcSwap<Option<Arc<dyn Platform>>>>,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Where lines go; `None`: nowhere.
@@ -73,6 +77,7 @@ impl Shared {
             origins: Arc::default(),
             unknown_kids: Arc::default(),
             cache: None,
+            platform: Arc::default(),
             metrics: Arc::default(),
             access_log: None,
         }

@@ -37,6 +37,8 @@ impl HttpModuleBuilder for GateModuleBuilder {
 
 /// Lets only admitted requests pass, and takes their token off. Your proxy fetches as it always does.
 ///
+/// Prepend mode is not known here: [`MediaFilter`](super::MediaFilter) has it.
+///
 /// A refused request ends with [`ErrorType::HTTPStatus`] and [`GateModule::denial`] says why. `OPTIONS` passes.
 pub struct GateModule {
     shared: Shared,

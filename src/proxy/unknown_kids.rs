@@ -6,9 +6,9 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 
-use crate::gate::{Denial, Trace, VerifyError};
+use crate::gate::{Denial, SESSION_KEYS, Trace, VerifyError};
 
-/// For each app, whom to tell. Empty unless keys come from somewhere.
+/// For each app, and for sessions, whom to tell. Empty unless keys come from somewhere.
 #[derive(Debug, Default)]
 pub struct UnknownKids(ArcSwap<HashMap<String, Vec<Arc<Notify>>>>);
 
@@ -21,7 +21,18 @@ impl UnknownKids {
     /// Tells them, if that is what `denial` is about. Telling again before they listen changes nothing.
     pub(crate) fn note(&self, trace: &Trace, denial: Option<Denial>) {
         let (Some(Denial::TokenInvalid(VerifyError::UnknownKey)), Some(app)) = (denial, &trace.app) else { return };
-        for keeper in self.0.load().get(&**app).into_iter().flatten() {
+        self.tell(app);
+    }
+
+    /// The same of sessions.
+    pub(crate) fn note_session(&self, denial: Denial) {
+        if denial == Denial::SessionInvalid(VerifyError::UnknownKey) {
+            self.tell(SESSION_KEYS);
+        }
+    }
+
+    fn tell(&self, app: &str) {
+        for keeper in self.0.load().get(app).into_iter().flatten() {
             keeper.notify_one();
         }
     }

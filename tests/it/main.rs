@@ -16,6 +16,7 @@ mod nats;
 mod operations;
 mod platform;
 mod players;
+mod prepend;
 mod presigned;
 mod redis;
 mod refusals;

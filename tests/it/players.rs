@@ -42,6 +42,7 @@ impl Storage {
             bucket: "media".into(),
             access_key_id: "AKIDEXAMPLE".into(),
             secret_access_key: "secret-access-key".into(),
+            paced: None,
         };
         let server = Some(runtime.block_on(S3Server::start(options)).expect("a server"));
         Storage { runtime, server, _dir: dir }

@@ -178,9 +178,9 @@ const MISTAKES: &[Mistake] = &[
     ),
     (8, "[presigned]\nkey = \"MARKER-5f2b9c0d\"\n[[apps]]", "presigned.key", Some(9), "unknown key"),
     (8, "[roles]\n[[apps]]", "roles", Some(8), "must be a list"),
-    (8, "[prepend]\nenabled = true\n[[apps]]", "prepend.enabled", Some(9), "not available in this version"),
+    (8, "[prepend]\nenabled = true\n[[apps]]", "prepend.media_hosts", Some(8), "is required"),
     (8, "[prepend]\nlogin_url = 1\n[[apps]]", "prepend.login_url", Some(9), "must be a string"),
-    (8, "[prepend]\nfoo = 1\n[[apps]]", "prepend.foo", Some(9), "unknown key; allowed: enabled, media_hosts"),
+    (8, "[prepend]\nfoo = 1\n[[apps]]", "prepend.foo", Some(9), "unknown key; allowed: enabled, hosts, media_hosts"),
     (8, "[servre]\n[[apps]]", "servre", Some(8), "unknown key; allowed: name, roles, media"),
     (8, "[stroage]\n[[apps]]", "stroage", Some(8), "did you mean `storage`?"),
     // [[apps]]

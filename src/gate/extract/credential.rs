@@ -138,7 +138,7 @@ pub(in crate::gate) fn shown(request: &Parts) -> Result<Shown<'_>, Denial> {
             }
             bearer(value.as_bytes()).map_or(Ok(()), |token| take(Credential::Fat(token), Place::Field))?;
         } else if *name == COOKIE {
-            cookies(value).try_for_each(|cookie| match cookie.strip_suffix(OWN_COOKIE) {
+            cookies(value, FAT).try_for_each(|cookie| match cookie.strip_suffix(OWN_COOKIE) {
                 Some(token) => {
                     own_cookie.get_or_insert((Credential::Fat(token), Place::Cookie));
                     Ok(())
@@ -187,17 +187,17 @@ fn bearer(value: &[u8]) -> Option<&str> {
     }
 }
 
-/// The values of cookies named `fat` in one field (RFC 6265 §5.4: pairs parted by `;`).
-fn cookies(value: &HeaderValue) -> impl Iterator<Item = &str> {
-    value.as_bytes().split(|byte| *byte == b';').filter_map(|pair| {
+/// The values of cookies named `name` in one field (RFC 6265 §5.4: pairs parted by `;`).
+pub(crate) fn cookies<'a>(value: &'a HeaderValue, name: &str) -> impl Iterator<Item = &'a str> {
+    value.as_bytes().split(|byte| *byte == b';').filter_map(move |pair| {
         let pair = pair.trim_ascii();
-        let value = pair.strip_prefix(FAT.as_bytes())?.trim_ascii_start().strip_prefix(b"=")?;
+        let value = pair.strip_prefix(name.as_bytes())?.trim_ascii_start().strip_prefix(b"=")?;
         Some(std::str::from_utf8(value).unwrap_or_default().trim())
     })
 }
 
 /// Whether a query parameter's name becomes `name` for a parser that decodes it or ignores its case.
-pub(super) fn reads_as(raw: &str, name: &str) -> bool {
+pub(in crate::gate) fn reads_as(raw: &str, name: &str) -> bool {
     let mut bytes = raw.as_bytes();
     let mut expected = name.bytes();
     while let Some(&first) = bytes.first() {

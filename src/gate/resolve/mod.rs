@@ -191,7 +191,7 @@ impl S3Storage {
             MediaMethod::Get | MediaMethod::Options => "GET",
         };
         let signed = self.signer.presign(method, &self.base, key, now);
-        (Target { site: Arc::clone(&self.site), signed }, subject)
+        (Target { site: Arc::clone(&self.site), url: TargetUrl::Signed(signed) }, subject)
     }
 
     /// Turns leave into a URL for the client itself: good for `GET` until `ttl` after `signed_at`, and nobody can call
@@ -215,7 +215,15 @@ impl S3Storage {
 /// Where to fetch a granted object. Holds a presigned URL, so its `Debug` does not show it.
 pub struct Target {
     site: Arc<Site>,
-    signed: Signed,
+    url: TargetUrl,
+}
+
+/// Path and query of a target.
+enum TargetUrl {
+    /// Of a storage of ours.
+    Signed(Signed),
+    /// Of somebody else's server, with whatever token it has for that.
+    Foreign(Box<str>),
 }
 
 impl fmt::Debug for Target {
@@ -225,6 +233,17 @@ impl fmt::Debug for Target {
 }
 
 impl Target {
+    /// Returns what stands behind the own host at somebody else's server: nothing of ours is signed for it.
+    pub(super) fn foreign(endpoint: &Arc<Endpoint>, path_and_query: &str) -> Target {
+        let site = Site { endpoint: Arc::clone(endpoint), host: endpoint.host_header() };
+        Target { site: Arc::new(site), url: TargetUrl::Foreign(path_and_query.into()) }
+    }
+
+    /// Whether the server is somebody else's.
+    pub fn is_foreign(&self) -> bool {
+        matches!(self.url, TargetUrl::Foreign(_))
+    }
+
     /// The server to connect to.
     pub fn endpoint(&self) -> &Arc<Endpoint> {
         &self.site.endpoint
@@ -237,7 +256,10 @@ impl Target {
 
     /// Path and query of the presigned URL: a secret for as long as it is good.
     pub fn path_and_query(&self) -> &str {
-        self.signed.path_and_query()
+        match &self.url {
+            TargetUrl::Signed(signed) => signed.path_and_query(),
+            TargetUrl::Foreign(path_and_query) => path_and_query,
+        }
     }
 }
 

@@ -39,6 +39,8 @@ fn all() -> Vec<Denial> {
             Body,
             Upgrade,
             Host,
+            PrependedUrl,
+            SeveralSessions,
         ]
     };
     let tokens = {
@@ -62,6 +64,11 @@ fn all() -> Vec<Denial> {
         ]
     };
     let others = [
+        Denial::UnknownOrigin,
+        Denial::SessionMissing,
+        Denial::SessionInvalid(VerifyError::BadSignature),
+        Denial::SessionEnded,
+        Denial::OtherUser,
         Denial::UnknownHost,
         Denial::MethodNotAllowed,
         Denial::UriTooLong,
@@ -93,10 +100,27 @@ fn earn(denial: Denial) -> Earned {
     let mut world = World::new();
     let (request, answer) = match denial {
         Denial::Path(error) => earn_by_path(error),
-        Denial::BadRequest(bad) => return earn_by_shape(bad),
         Denial::TokenInvalid(error) => {
             let (world, token, reason) = earn_by_token(error);
             return Earned { world, request: get_with(OBJECT, &token), answer: (401, "ERR_FAT_INVALID", reason) };
+        }
+        Denial::UnknownOrigin
+        | Denial::SessionMissing
+        | Denial::SessionInvalid(_)
+        | Denial::SessionEnded
+        | Denial::OtherUser
+        | Denial::BadRequest(BadRequest::PrependedUrl | BadRequest::SeveralSessions) => {
+            let (request, answer) = prepend::earn(denial);
+            let world = prepend::world();
+            if denial == Denial::SessionEnded {
+                let sid = "s-alice".into();
+                world.restrict(Scope::Session { app: "demo".into(), sid }, Effect::Deactivated, true);
+            }
+            return Earned { world, request, answer };
+        }
+        Denial::BadRequest(bad) => return earn_by_shape(bad),
+        Denial::PlatformUnavailable | Denial::LoginFailed => {
+            unreachable!("the gate does not ask: tests/it/prepend earns them")
         }
         Denial::UnknownHost => {
             let request = request("GET", OBJECT, &[("host", "files.example.evil"), ("fat", &good())]);
@@ -209,6 +233,7 @@ fn earn_by_shape(bad: BadRequest) -> Earned {
         BadRequest::Body => (ask("", ("content-length", "1")), "body"),
         BadRequest::Upgrade => (ask("", ("upgrade", "websocket")), "upgrade"),
         BadRequest::Host => (ask("", ("host", "files.example")), "host_invalid"),
+        BadRequest::PrependedUrl | BadRequest::SeveralSessions => unreachable!("earned in `prepend`"),
         BadRequest::Malformed => unreachable!("of such a head no request is made: `HeadCheck` has its tests"),
         BadRequest::Asked => unreachable!("only other proxies ask about requests: `asked` has its tests"),
     };

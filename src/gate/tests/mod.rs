@@ -7,6 +7,7 @@ mod discretion;
 mod key_sets;
 pub(crate) mod keys;
 mod players;
+mod prepend;
 mod presigned;
 mod properties;
 mod purity;
@@ -81,7 +82,14 @@ impl World {
 
     /// What the gate says to `request`.
     fn ask(&self, request: &Parts) -> Result<Admission, Denial> {
-        match self.gate.admit(request, &self.restrictions, self.now) {
+        let decision = match self.gate.prepended(request, self.now)? {
+            None => self.gate.admit(request, &self.restrictions, self.now),
+            Some(prepended) => {
+                let visitor = self.gate.visitor(request, self.now)?.expect("sessions are verified here");
+                self.gate.admit_visitor(request, &prepended, &visitor, &self.restrictions, self.now)
+            }
+        };
+        match decision {
             Ok(Decision::Forward(admission)) => Ok(admission),
             Ok(other) => panic!("{other:?} was not asked for"),
             Err(refusal) => Err(refusal.denial),
