@@ -43,6 +43,7 @@ pub use cookie::{MAX_COOKIE_AGE, PlayerCookies};
 pub use dated::was_modified_before;
 pub use decision::{Admission, Decision, Handout, Now, Refusal, Trace};
 pub use denial::{BadRequest, Connection, Denial};
+#[cfg(feature = "server")]
 pub(crate) use extract::cookies;
 pub use extract::{
     CredentialKind, HandoutForm, MAX_HEADER_BYTES, MAX_HEADER_FIELDS, MAX_TARGET_BYTES, MediaMethod,

@@ -108,6 +108,7 @@ pub(super) fn way_back(target: &str) -> Option<&str> {
 }
 
 /// Whether `path` is a way back, and nothing else: no host, no query, no line end.
+#[cfg(any(feature = "server", test))]
 pub(crate) fn is_way_back(path: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     path.strip_prefix(CONTINUE).is_some_and(|sealed| !sealed.is_empty() && sealed.bytes().all(plain))

@@ -15,9 +15,11 @@ use http::Method;
 use http::header::{CONTENT_LENGTH, HOST, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 
+#[cfg(feature = "server")]
 pub(crate) use login::is_way_back;
 pub use login::{LoginOptions, NotALogin};
 pub use media_origin::{MediaOrigin, Serving};
+#[cfg(feature = "server")]
 pub(crate) use seal::Seal;
 pub use session::{SESSION_KEYS, SessionOptions, Visitor};
 
