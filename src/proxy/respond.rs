@@ -18,6 +18,21 @@ const EXPOSED: &str =
 /// Fields that an answer has at most, so that no map grows.
 const ROOM: usize = 16;
 
+/// Bytes that a body of ours has at most, so that it does not grow.
+const BODY_ROOM: usize = 256;
+
+/// What a program reads.
+#[derive(serde::Serialize)]
+struct Envelope {
+    error: Error,
+}
+
+#[derive(serde::Serialize)]
+struct Error {
+    code: &'static str,
+    message: &'static str,
+}
+
 /// An answer with a body of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Answer {
@@ -87,9 +102,12 @@ impl Answer {
         if page::is_asked_for(request) {
             return ("text/html; charset=utf-8", page::of(self));
         }
-        let (code, message) = (self.code, self.message);
-        let body = serde_json::json!({ "error": { "code": code, "message": message } });
-        ("application/json", format!("{body}\n").into())
+        let envelope = Envelope { error: Error { code: self.code, message: self.message } };
+        let mut body = Vec::with_capacity(BODY_ROOM);
+        // Writing text to memory does not fail.
+        let _ = serde_json::to_writer(&mut body, &envelope);
+        body.push(b'\n');
+        ("application/json", body.into())
     }
 
     /// Head and body as HTTP/1.1 text, for a connection that no request was read from.

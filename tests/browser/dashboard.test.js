@@ -1,6 +1,7 @@
 // The dashboard in a real browser, by a person who has a keyboard and no mouse.
 
 import assert from "node:assert/strict";
+import { createServer } from "node:http";
 
 import { Chromium } from "../../clients/js/test/chromium.js";
 import { Gate, test } from "../../clients/js/test/support.js";
@@ -120,7 +121,10 @@ test("another site's form, and its script, get nowhere", async (t) => {
   await press(page, "Enter");
   await at(page, "/dashboard");
   // The same browser, a page of another origin: one that knows everything but what the session's forms say.
-  const evil = await browser.open(`${gate.media}/`);
+  const site = createServer((_, response) => response.setHeader("Content-Type", "text/html").end("<!doctype html><title>Evil</title>"));
+  await new Promise((listening) => site.listen(0, "127.0.0.1", listening));
+  t.after(() => site.close());
+  const evil = await browser.open(`http://127.0.0.1:${site.address().port}/`);
   const seen = await evil.run(async (control) => {
     const read = (path, how) => fetch(control + path, { credentials: "include", ...how }).then(({ status }) => status, () => 0);
     const body = new URLSearchParams({ uid: "bob" });
