@@ -71,7 +71,7 @@ pub(super) fn attachment(download: &str, key: &str) -> Result<HeaderValue, Denia
         "" | "1" => file_name(own),
         wanted => file_name(&decoded(wanted).ok_or(Denial::BadRequest(BadRequest::Download))?),
     };
-    if let Some(extension) = extension(own)
+    if let Some(extension) = extension(&file_name(own))
         && !self::extension(&name).is_some_and(|asked| asked.eq_ignore_ascii_case(extension))
     {
         name.push('.');

@@ -17,6 +17,10 @@ const MAX_COOKIE_BYTES: usize = 4096;
 /// How the names of playlists end: HLS and DASH.
 const PLAYLISTS: [&str; 2] = [".m3u8", ".mpd"];
 
+/// The path that the client's URL has, where the request is one of prepend mode.
+#[derive(Debug, Clone)]
+pub(super) struct OuterPath(pub(super) String);
+
 /// How cookies for players are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayerCookies {
@@ -52,7 +56,11 @@ impl PlayerCookies {
         if !is_asked || max_age == 0 || token.len() + "fat~".len() > MAX_COOKIE_BYTES {
             return None;
         }
-        let path = request.uri.path();
+        let path = match request.extensions.get::<OuterPath>() {
+            None => request.uri.path(),
+            // Another way to the object, as with `?url=`, has no folder that a browser would know.
+            Some(OuterPath(outer)) => Some(outer.as_str()).filter(|outer| outer.ends_with(request.uri.path()))?,
+        };
         let folder = Some(&path[..=path.rfind('/')?]).filter(|folder| folder.is_ascii())?;
         let scope = if self.scheme == Scheme::HTTPS {
             // Players are on other sites than the gate, where browsers take nothing less. Partitioned: a cookie that was
@@ -103,6 +111,22 @@ mod tests {
     fn check(target: &str, fields: &[(&str, &str)], folder: Option<&str>) {
         let expected = folder.map(|folder| format!("fat=t~; Path={folder}; Max-Age=60; HttpOnly; SameSite=Lax"));
         assert_eq!(set(Scheme::HTTP, target, fields, 60), expected, "{target} {fields:?}");
+    }
+
+    #[test]
+    fn behind_the_own_host_it_is_for_the_folder_that_the_browser_knows() {
+        let outer = |outer: &str| {
+            let request = http::Request::get("/demo/v/a.m3u8?fat=t").extension(OuterPath(outer.to_owned())).body(());
+            let request = request.expect("a request").into_parts().0;
+            let shown = extract::shown(&request).expect("one credential");
+            let cookies = PlayerCookies { max_age: Duration::from_secs(60), scheme: Scheme::HTTP };
+            let value = cookies.set(&request, &shown, "v/a.m3u8", NOW + Duration::from_secs(60), NOW);
+            value.map(|value| value.to_str().expect("text").to_owned())
+        };
+        let folder = "/https://files.example/demo/v/";
+        let expected = Some(format!("fat=t~; Path={folder}; Max-Age=60; HttpOnly; SameSite=Lax"));
+        assert_eq!(outer(&format!("{folder}a.m3u8")), expected);
+        assert_eq!((outer("/"), outer("/.mediagate/back/sealed")), (None, None));
     }
 
     #[test]

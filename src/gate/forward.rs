@@ -193,7 +193,7 @@ impl Asked {
 /// client, nor does a body that is coded for the way to the gate.
 pub fn storage_answer(status: u16, fields: &HeaderMap, asked: Asked) -> StorageAnswer {
     match status {
-        200 | 206 if !is_plain(fields) => StorageAnswer::Failure(StorageFailure::BadAnswer),
+        200 | 206 if !is_plain(fields) || !has_one_length(fields) => StorageAnswer::Failure(StorageFailure::BadAnswer),
         200 => StorageAnswer::Content,
         206 if asked.range => StorageAnswer::Content,
         304 if asked.unless_modified => StorageAnswer::NotModified,
@@ -211,6 +211,14 @@ pub fn storage_answer(status: u16, fields: &HeaderMap, asked: Asked) -> StorageA
 fn is_plain(fields: &HeaderMap) -> bool {
     let mut codings = fields.get_all(header::TRANSFER_ENCODING).iter();
     codings.next().is_none_or(|coding| coding.as_bytes().eq_ignore_ascii_case(b"chunked")) && codings.next().is_none()
+}
+
+/// Whether a length, where there is one, is a number as everybody writes it (RFC 9112 §6.3): readers differ about others.
+fn has_one_length(fields: &HeaderMap) -> bool {
+    fields.get_all(header::CONTENT_LENGTH).iter().all(|length| {
+        let digits = length.as_bytes();
+        digits.iter().all(u8::is_ascii_digit) && (digits == b"0" || digits.first().is_some_and(|first| *first != b'0'))
+    })
 }
 
 /// Returns the fields of the storage's answer that go to the client, and what the gate adds about its content.
@@ -371,6 +379,10 @@ mod tests {
             (101, Failure(StorageFailure::BadAnswer)),
         ] {
             assert_eq!(storage_answer(status, &HeaderMap::new(), everything), answer, "{status}");
+        }
+        for (length, is_one) in [("5", true), ("0", true), ("5, 5", false), ("05", false), ("+5", false), ("", false)] {
+            let answer = storage_answer(200, &map(&[("content-length", length)]), everything);
+            assert_eq!(answer == Content, is_one, "{length}");
         }
         for status in [206, 304, 412, 416] {
             let unasked = storage_answer(status, &HeaderMap::new(), Asked::default());

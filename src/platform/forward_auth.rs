@@ -17,6 +17,7 @@ use tokio::sync::{OnceCell, Semaphore};
 use crate::gate::Visitor;
 use crate::outbound::{Outbound, OutboundError};
 use crate::proxy::{NoVisitor, Platform, Question};
+use crate::relay::now_secs;
 
 /// Answers that are remembered.
 const REMEMBERED: usize = 65_536;
@@ -136,7 +137,8 @@ impl ForwardAuth {
         let uid = names.next().map(|name| name.to_str().map(str::to_owned));
         match (uid, names.next()) {
             (None, None) => Ok(Visitor::default()),
-            (Some(Ok(uid)), None) => Ok(Visitor { uid: Some(uid), ..Visitor::default() }),
+            // Good as of now: what a flush has ended before, the platform has ended or begun anew.
+            (Some(Ok(uid)), None) => Ok(Visitor { uid: Some(uid), issued_at: Some(now_secs()), ..Visitor::default() }),
             _ => Err(format!("{} does not name one user", self.options.user_header)),
         }
     }

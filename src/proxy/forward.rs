@@ -27,6 +27,9 @@ use crate::metrics::Outcome;
 /// Attempts for one request: a kept connection that the storage has closed meanwhile is replaced.
 pub(super) const MAX_ATTEMPTS: usize = 3;
 
+/// Heads of answers that are read for one request, informational ones included (RFC 9110 §15.2).
+const MAX_HEADS: usize = 16;
+
 /// Bytes of a storage's error body that are read and thrown away to keep its connection.
 const MAX_DISCARDED_BYTES: usize = 64 * 1024;
 
@@ -80,10 +83,16 @@ impl MediaFilter {
                 None => self.connect(session, &place).await?,
             };
             let mut upstream = HttpSession::new(stream);
-            upstream.read_timeout = Some(endpoint.timeouts.response);
             upstream.write_timeout = Some(endpoint.timeouts.response);
-            match exchange_heads(session, &mut upstream, Box::new(request)).await {
-                Ok(()) => return Ok((place, upstream)),
+            // For all of the head, however many answers go before the final one.
+            let heads = exchange_heads(session, &mut upstream, Box::new(request));
+            let heads = tokio::time::timeout(endpoint.timeouts.response, heads).await;
+            let late = || Error::e_explain(ErrorType::ReadTimedout, "the storage does not answer").map_err(up);
+            match heads.unwrap_or_else(|_| late()) {
+                Ok(()) => {
+                    upstream.read_timeout = Some(endpoint.timeouts.response);
+                    return Ok((place, upstream));
+                }
                 Err(error) if is_kept && was_closed(&error) => attempt += 1,
                 Err(error) => return Err(error),
             }
@@ -123,9 +132,8 @@ async fn client_gone(session: &mut Session) -> Box<Error> {
 /// Informational answers are passed over; 101 is final: what follows it would no longer be HTTP.
 async fn exchange_heads(session: &mut Session, upstream: &mut HttpSession, request: Box<RequestHeader>) -> Result<()> {
     upstream.write_request_header(request).await.map_err(up)?;
-    loop {
+    for _ in 0..MAX_HEADS {
         tokio::select! {
-            biased;
             read = upstream.read_response() => read.map_err(up)?,
             gone = client_gone(session) => return Err(gone),
         };
@@ -134,6 +142,7 @@ async fn exchange_heads(session: &mut Session, upstream: &mut HttpSession, reque
             return Ok(());
         }
     }
+    Error::e_explain(ErrorType::InvalidHTTPHeader, "informational answers without end").map_err(up)
 }
 
 /// Hands the storage's answer on, each piece while its subject is welcome.

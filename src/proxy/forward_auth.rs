@@ -59,16 +59,17 @@ impl ForwardAuth {
     fn decide(&self, request: &Parts, now: Now, exchange: &mut Exchange) -> Result<HeaderMap, Denial> {
         let admission = match admit(&self.0, request, now) {
             Ok(Some(admission)) => admission,
-            Ok(None) => return Ok(HeaderMap::new()),
+            // A file server would answer it with the file; and what is let in here, it lets in.
+            Ok(None) => return Err(Denial::MethodNotAllowed),
             Err(refusal) => {
                 exchange.trace = *refusal.trace;
                 return Err(refusal.denial);
             }
         };
         let mut fields = admission.fields.map(|fields| *fields).unwrap_or_default();
-        if let Some(user) = admission.trace.uid.as_deref().and_then(|uid| HeaderValue::from_str(uid).ok()) {
-            fields.insert(&USER, user);
-        }
+        // Not where what was shown would have been refused: then nobody has said who it is.
+        let user = admission.trace.uid.as_deref().filter(|_| admission.observed.is_none());
+        fields.extend(user.and_then(|uid| HeaderValue::from_str(uid).ok()).map(|user| (USER.clone(), user)));
         if let Ok(mut target) = HeaderValue::try_from(url(&admission.target)) {
             target.set_sensitive(true);
             fields.insert(&TARGET, target);

@@ -13,7 +13,9 @@ use pingora::{ErrorType, OrErr, Result};
 use super::exchange::{End, Exchange};
 use super::filter::{self, MediaFilter};
 use super::respond::{common_fields, response};
-use crate::gate::{BadRequest, Decision, Denial, Gate, MAX_OWN_BODY_BYTES, Now, Prepended, Refusal, Visitor};
+use crate::gate::{
+    BadRequest, Decision, Denial, Gate, MAX_OWN_BODY_BYTES, Now, Prepended, Refusal, Visitor, other_cookies,
+};
 use crate::metrics::Outcome;
 
 /// How long a short body may take.
@@ -211,7 +213,7 @@ impl MediaFilter {
             Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
             None => request.headers.get(header::HOST).cloned(),
         };
-        let cookies = request.headers.get_all(header::COOKIE).iter().cloned().collect();
+        let cookies = request.headers.get_all(header::COOKIE).iter().filter_map(other_cookies).collect();
         let question = Question { method: request.method.clone(), path: prepended.shown_path(), host, cookies };
         platform.visitor(question).await.map_err(|none| match none {
             NoVisitor::NoSession { location } => (Denial::SessionMissing, location),

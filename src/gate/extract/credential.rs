@@ -196,6 +196,16 @@ pub(crate) fn cookies<'a>(value: &'a HeaderValue, name: &str) -> impl Iterator<I
     })
 }
 
+/// The cookies of one field but for tokens, which are told to nobody; `None` where none is left.
+pub(crate) fn other_cookies(value: &HeaderValue) -> Option<HeaderValue> {
+    let is_other = |pair: &&[u8]| {
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
+        !name.eq_ignore_ascii_case(FAT.as_bytes())
+    };
+    let others: Vec<&[u8]> = value.as_bytes().split(|byte| *byte == b';').filter(is_other).collect();
+    HeaderValue::from_bytes(&others.join(&b";"[..])).ok().filter(|others| !others.is_empty())
+}
+
 /// Whether a query parameter's name becomes `name` for a parser that decodes it or ignores its case.
 pub(in crate::gate) fn reads_as(raw: &str, name: &str) -> bool {
     let mut bytes = raw.as_bytes();
@@ -363,5 +373,16 @@ mod tests {
             check(&format!("{query}&fat=t"), &[], Err(BadRequest::SeveralCredentials));
         }
         check("Signature=x&Signature=x", &[], Ok(()));
+    }
+
+    #[test]
+    fn others_are_told_of_cookies_but_not_of_tokens() {
+        let others = |field: &'static str| {
+            let value = other_cookies(&HeaderValue::from_static(field));
+            value.map(|value| value.to_str().expect("text").to_owned())
+        };
+        assert_eq!(others("sid=a; fat=t~; other=1").as_deref(), Some("sid=a; other=1"));
+        assert_eq!(others("sid=a; FAT =t; fatal=1").as_deref(), Some("sid=a; fatal=1"));
+        assert_eq!(others("fat=t"), None);
     }
 }

@@ -23,6 +23,7 @@ pub use media_origin::{MediaOrigin, Serving};
 pub(crate) use seal::Seal;
 pub use session::{SESSION_KEYS, SessionOptions, Visitor};
 
+use super::cookie::OuterPath;
 use super::decision::{Admission, Decision, Now, Refusal, Trace};
 use super::denial::{BadRequest, Denial};
 use super::extract::{self, MediaMethod};
@@ -201,6 +202,12 @@ impl Gate {
                     return Ok(Decision::Options);
                 }
                 let trace = Trace { uid: visitor.shown(), ..Trace::default() };
+                // It is of no app, so whoever one of them refuses is refused: above all a session that has ended.
+                for app in self.apps.values() {
+                    visitor
+                        .welcome(&app.id, app.verifier.uid_case(), restrictions, self.freshness, now)
+                        .map_err(refused)?;
+                }
                 // Nothing is asked of the token, which is for another server: only who the visitor is.
                 let target = Target::foreign(url.endpoint(), url.path_and_query());
                 let (subject, observed, modified_before, fields) = (None, None, None, None);
@@ -216,5 +223,6 @@ fn within(request: &Parts, url: &InnerUrl) -> Result<Parts, Denial> {
     let mut inner = request.clone();
     inner.uri = url.path_and_query().parse().map_err(|_| BAD)?;
     inner.headers.insert(HOST, HeaderValue::from_str(&url.endpoint().host_header()).map_err(|_| BAD)?);
+    inner.extensions.insert(OuterPath(request.uri.path().to_owned()));
     Ok(inner)
 }

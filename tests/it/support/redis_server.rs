@@ -105,14 +105,18 @@ impl RedisServer {
         };
         let mut child = spawn();
         let address = SocketAddr::from(([127, 0, 0, 1], self.port));
-        let answers = |mut stream: TcpStream| {
-            let mut answer = [0; 64];
-            let asked = stream.write_all(b"PING\r\n").and_then(|()| stream.read(&mut answer));
-            asked.is_ok_and(|length| length > 0 && !answer.starts_with(b"-LOADING"))
+        // Another test's server may have got the port first: then this one ends in a moment, and is not the one that answers.
+        let answers = |mut stream: TcpStream, id: u32| {
+            let asked = stream.write_all(b"INFO server\r\nPING\r\nQUIT\r\n");
+            let mut answer = String::new();
+            let is_read = asked.and_then(|()| stream.read_to_string(&mut answer)).is_ok();
+            // Redis that wants a password says so, and no more.
+            let is_ours = answer.contains(&format!("process_id:{id}\r\n")) || answer.starts_with("-NOAUTH");
+            is_read && is_ours && !answer.contains("-LOADING")
         };
         let is_tls = self.tls;
         eventually("redis-server answers", || {
-            let is_there = TcpStream::connect(address).is_ok_and(|stream| is_tls || answers(stream));
+            let is_there = TcpStream::connect(address).is_ok_and(|stream| is_tls || answers(stream, child.id()));
             if child.try_wait().expect("a status").is_some() {
                 // Somebody had the port for a moment.
                 child = spawn();
