@@ -1,6 +1,7 @@
 //! Integration tests: the real binary, real listeners, real bytes.
 
 mod cache;
+mod certificates;
 mod client;
 mod control;
 mod cuts;
