@@ -1,7 +1,9 @@
 //! The whole gateway of one process: listeners, feed, store, reload and shutdown around the pieces.
 
 mod aside;
+mod certificates;
 mod feeds;
+mod sockets;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -10,15 +12,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use arc_swap::ArcSwap;
-use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use aside::Aside;
+use certificates::Certificates;
+use sockets::{Media, listen};
 
 use crate::access_log::AccessLog;
-use crate::config::{self, Config, FeedSource};
+use crate::config::{Config, FeedSource};
 use crate::control::nodes::Nodes;
 use crate::control::{self, ControlOptions, ControlState, Issuers};
 use crate::gate::Access;
@@ -31,9 +34,6 @@ use crate::{auth, metrics, operations, proxy};
 
 /// How long running transfers may go on after a shutdown began.
 const GRACE: Duration = Duration::from_secs(30);
-
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 4096;
 
 /// A gateway that runs.
 pub struct Gateway {
@@ -51,6 +51,7 @@ pub struct Gateway {
     holder: String,
     store: Option<Store>,
     issuers: Arc<ArcSwap<Issuers>>,
+    certificates: Certificates,
     key_sets: Option<Arc<KeySets>>,
     resync: watch::Sender<u64>,
     shutdown: watch::Sender<bool>,
@@ -81,6 +82,7 @@ impl Gateway {
                 example.display()
             );
         }
+        let certificates = Certificates::read(&config)?;
         let restrictions = Arc::new(RestrictionSet::new(random_key()?, Instant::now()));
         let metrics = Arc::new(metrics::Metrics::new());
         let ends: Arc<OnceLock<Store>> = Arc::default();
@@ -144,11 +146,7 @@ impl Gateway {
             (Some(control), Some(store), Some(aside)) => {
                 let listener = aside.run(async move { listen(control.listen, "control.listen") }).await??;
                 let address = listener.local_addr()?;
-                let tls = control.tls.as_ref().map(|files| {
-                    control::tls(&files.cert_file, &files.key_file)
-                        .with_context(|| format!("cannot use {}", files.cert_file.display()))
-                });
-                let tls = tls.transpose()?;
+                let tls = certificates.control.clone().map(control::tls);
                 let mut hosts = control.hosts;
                 let own = media.iter().flat_map(|media| &media.addresses).find(|own| !own.ip().is_unspecified());
                 hosts.media = hosts.media.or(own.map(SocketAddr::to_string));
@@ -191,7 +189,8 @@ impl Gateway {
         let (addresses, media_task) = match media {
             Some(media) => {
                 let server = MediaServer::new(shared.clone(), media.threads);
-                let serve = async move { server.serve(media.listeners, media.tls, down, GRACE).await };
+                let tls = certificates.media.clone().map(Tls::new);
+                let serve = async move { server.serve(media.listeners, tls, down, GRACE).await };
                 (media.addresses, tokio::spawn(serve))
             }
             None => {
@@ -212,6 +211,7 @@ impl Gateway {
             holder,
             store,
             issuers,
+            certificates,
             key_sets,
             resync,
             shutdown,
@@ -259,32 +259,42 @@ impl Gateway {
         }
     }
 
-    /// Reads the configuration again and takes over its apps, keys, hosts and storages. A file with errors changes
-    /// nothing.
+    /// Reads the configuration again and takes over its apps, keys, hosts, storages and certificates. A file with
+    /// errors changes nothing.
     pub fn reload(&self) {
-        match Config::load(&self.config) {
-            Ok(config) if self.other_uids(&config) => {
-                log::error!("not reloaded: uid_case of an app has changed, which needs a restart of every process");
-            }
-            Ok(config) if config.example_secrets.is_empty() => {
-                let ends = Arc::new(self.store.clone().map_or_else(OnceLock::new, OnceLock::from));
-                self.shared.platform.store(Arc::new(config.platform.map(|platform| platform.start(&ends))));
-                match &self.key_sets {
-                    Some(key_sets) => key_sets.replace(config.keys),
-                    None => self.shared.gate.store(Arc::new(config.gate)),
-                }
-                self.issuers.store(Arc::new(Issuers::new(&config.apps)));
-                // Uids may compare otherwise now.
-                self.resync.send_modify(|times| *times += 1);
-                log::info!("reloaded {}: apps, keys, hosts and storages are the new ones", self.config.display());
-            }
-            Ok(_) => log::error!("not reloaded: {} names example secrets", self.config.display()),
+        let config = match Config::load(&self.config) {
+            Ok(config) => config,
             Err(errors) => {
-                for error in errors.to_string().lines() {
-                    log::error!("not reloaded: {error}");
-                }
+                errors.to_string().lines().for_each(|error| log::error!("not reloaded: {error}"));
+                return;
+            }
+        };
+        if self.other_uids(&config) {
+            log::error!("not reloaded: uid_case of an app has changed, which needs a restart of every process");
+            return;
+        }
+        if !config.example_secrets.is_empty() {
+            log::error!("not reloaded: {} names example secrets", self.config.display());
+            return;
+        }
+        match Certificates::read(&config) {
+            Ok(fresh) => self.certificates.replace(&fresh),
+            Err(error) => {
+                log::error!("not reloaded: {error:#}");
+                return;
             }
         }
+        let ends = Arc::new(self.store.clone().map_or_else(OnceLock::new, OnceLock::from));
+        self.shared.platform.store(Arc::new(config.platform.map(|platform| platform.start(&ends))));
+        match &self.key_sets {
+            Some(key_sets) => key_sets.replace(config.keys),
+            None => self.shared.gate.store(Arc::new(config.gate)),
+        }
+        self.issuers.store(Arc::new(Issuers::new(&config.apps)));
+        // Uids may compare otherwise now.
+        self.resync.send_modify(|times| *times += 1);
+        let file = self.config.display();
+        log::info!("reloaded {file}: apps, keys, hosts, storages and certificates are the new ones");
     }
 
     /// Whether uids of an app would compare otherwise: restrictions that are in force would no longer be found.
@@ -346,48 +356,12 @@ async fn check_switch(store: &Store, shared: &Shared) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The media listener before it serves: an address that is taken is an error before anything else begins.
-struct Media {
-    listeners: Vec<TcpListener>,
-    addresses: Vec<SocketAddr>,
-    tls: Option<Tls>,
-    threads: usize,
-}
-
-impl Media {
-    fn bind(media: &config::Media) -> anyhow::Result<Media> {
-        let tls = match &media.tls {
-            None => None,
-            Some(files) => Some(
-                Tls::from_pem_files(&files.cert_file, &files.key_file)
-                    .with_context(|| format!("cannot use {}", files.cert_file.display()))?,
-            ),
-        };
-        let mut listeners = Vec::new();
-        for address in &media.listen {
-            listeners.push(listen(*address, "media.listen")?);
-        }
-        let addresses = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-        Ok(Media { listeners, addresses, tls, threads: worker_threads(media.threads) })
-    }
-}
-
 /// How many worker threads `configured` means; 0: one for each core.
 pub fn worker_threads(configured: usize) -> usize {
     match configured {
         0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         threads => threads,
     }
-}
-
-fn listen(address: SocketAddr, key: &str) -> anyhow::Result<TcpListener> {
-    let bind = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    bind().with_context(|| format!("cannot listen on {address} ({key}); is something else using it?"))
 }
 
 fn random_key() -> anyhow::Result<[u64; 2]> {

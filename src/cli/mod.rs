@@ -36,7 +36,7 @@ enum Command {
     Dev(DevArgs),
     /// Run the gate as a configuration file says
     ///
-    /// SIGHUP reloads apps, keys, hosts and storages; SIGINT and SIGTERM end it once running transfers are done.
+    /// SIGHUP reloads apps, keys, hosts, storages and certificates; SIGINT and SIGTERM end it once running transfers are done.
     #[command(after_help = "Example:\n  mediagate serve --config conf/mediagate.toml")]
     Serve {
         /// The configuration file (see conf/mediagate.toml)

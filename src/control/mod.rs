@@ -33,7 +33,6 @@ mod users;
 
 use std::future::Future;
 use std::num::NonZeroU32;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -48,7 +47,7 @@ pub use me::ClientHosts;
 
 use crate::gate::Gate;
 use crate::metrics::Metrics;
-use crate::proxy::{TlsError, server_config};
+use crate::proxy::{Certificate, server_config};
 use crate::restrictions::Change;
 use crate::store::{Store, Wanted};
 use api_key::ApiKeys;
@@ -177,13 +176,9 @@ async fn has_come(mut applied: watch::Receiver<u64>, seq: u64, limit: Duration) 
     }
 }
 
-/// Reads a PEM certificate chain and its private key for [`serve`]; HTTP/1.1 is offered.
-///
-/// # Errors
-///
-/// Files that do not hold them, or that do not fit together.
-pub fn tls(certificate: &Path, key: &Path) -> Result<TlsAcceptor, TlsError> {
-    server_config(certificate, key, &[b"http/1.1"]).map(|config| Arc::new(config).into())
+/// Returns TLS with `certificate` for [`serve`]; HTTP/1.1 is offered.
+pub fn tls(certificate: Arc<Certificate>) -> TlsAcceptor {
+    Arc::new(server_config(certificate, &[b"http/1.1"])).into()
 }
 
 /// Answers calls until `shutdown`, then finishes those that run.

@@ -6,26 +6,22 @@
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use pingora::apps::{HttpServerApp, HttpServerOptions, ReusedHttpStream, ServerApp};
-use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::{ALPN, Ssl, Stream};
 use pingora::proxy::HttpProxy;
 use pingora::server::ShutdownWatch;
 use pingora::server::configuration::ServerConf;
-use pingora::tls::ServerConfig;
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use super::certificate::Tls;
 use super::pool::Pool;
 use super::transfer::{SLOT, Slots};
 use super::{MediaProxy, Shared};
@@ -48,64 +44,6 @@ const H2_IDLE: Duration = Duration::from_secs(60);
 
 /// Streams that one HTTP/2 connection may have open.
 const H2_MAX_STREAMS: u32 = 128;
-
-/// Certificate and key of a listener.
-pub struct Tls(Acceptor);
-
-impl std::fmt::Debug for Tls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tls(..)")
-    }
-}
-
-/// Why a certificate and its key cannot be used. Shows nothing of the key.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum TlsError {
-    /// The certificate file has no certificate.
-    #[error("no PEM certificate can be read from the certificate file")]
-    Certificate,
-    /// The key file has no private key.
-    #[error("no PEM private key can be read from the key file")]
-    Key,
-    /// They do not belong together, or are of a kind that is not supported.
-    #[error("certificate and key do not fit: {0}")]
-    Mismatch(String),
-}
-
-impl Tls {
-    /// Reads a PEM certificate chain and its private key; HTTP/2 is offered beside HTTP/1.1.
-    ///
-    /// # Errors
-    ///
-    /// Files that do not hold them, or that do not fit together.
-    pub fn from_pem_files(certificate: &Path, key: &Path) -> Result<Tls, TlsError> {
-        let config = server_config(certificate, key, &[b"h2", b"http/1.1"])?;
-        Ok(Tls(Acceptor::from_server_config(Arc::new(config))))
-    }
-}
-
-/// Reads a PEM certificate chain and its private key, for the protocols `alpn` (RFC 7301).
-///
-/// # Errors
-///
-/// Files that do not hold them, or that do not fit together.
-pub(crate) fn server_config(certificate: &Path, key: &Path, alpn: &[&[u8]]) -> Result<ServerConfig, TlsError> {
-    pingora::tls::install_default_crypto_provider();
-    let chain = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|_| TlsError::Certificate)?;
-    if chain.is_empty() {
-        return Err(TlsError::Certificate);
-    }
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|_| TlsError::Key)?;
-    let mut config = ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .map_err(|error| TlsError::Mismatch(error.to_string()))?;
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    Ok(config)
-}
 
 /// Serves media on any number of listeners.
 pub struct MediaServer {

@@ -5,6 +5,7 @@
 //! [`ForwardAuth`] answers other proxies that ask.
 
 mod cache;
+mod certificate;
 mod dated;
 mod decide;
 mod exchange;
@@ -26,12 +27,13 @@ mod unknown_kids;
 mod upstream;
 
 pub use cache::{CacheOptions, ObjectCache};
+#[cfg(feature = "server")]
+pub(crate) use certificate::server_config;
+pub use certificate::{Certificate, Tls, TlsError};
 pub use exchange::Exchange;
 pub use filter::MediaFilter;
 pub use forward_auth::ForwardAuth;
-#[cfg(feature = "server")]
-pub(crate) use listen::server_config;
-pub use listen::{MediaServer, Tls, TlsError};
+pub use listen::MediaServer;
 pub use module::{GateModule, GateModuleBuilder};
 pub use origin::Origins;
 pub use phases::MediaProxy;

@@ -1,6 +1,7 @@
 //! Integration tests: the real binary, real listeners, real bytes.
 
 mod cache;
+mod certificates;
 mod client;
 mod control;
 mod cuts;
@@ -9,6 +10,7 @@ mod forward_auth;
 mod forwarding;
 mod gallery;
 mod hygiene;
+mod install;
 mod js_client;
 mod jwks;
 mod memory;
