@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
+use crate::support::SECRET;
 use crate::support::process::{binary, run};
 
 fn install(dest: &Path, args: &[&str]) -> Output {
@@ -110,4 +111,23 @@ fn what_it_does_not_understand_changes_nothing() {
     check(&["--binary", "/nowhere/mediagate"], "there is no file");
     assert!(succeeds(install(dest.path(), &["--help"])).starts_with("usage:"));
     assert_eq!(files(dest.path()).len(), 0);
+}
+
+#[test]
+fn the_configuration_of_docker_compose_has_no_errors_and_its_secrets_are_mounted() {
+    let (dir, project) = (TempDir::new().unwrap(), Path::new(env!("CARGO_MANIFEST_DIR")));
+    let config = std::fs::read_to_string(project.join("conf/compose/mediagate.toml")).unwrap();
+    let compose = std::fs::read_to_string(project.join("docker-compose.yml")).unwrap();
+    std::fs::create_dir(dir.path().join("secrets")).unwrap();
+    let named: Vec<&str> = config.split('"').filter(|text| text.starts_with("secrets/")).collect();
+    assert!(named.len() >= 7, "{named:?}");
+    for (number, file) in named.iter().enumerate() {
+        std::fs::write(dir.path().join(file), format!("{number}{SECRET}")).unwrap();
+        assert!(compose.contains(&format!("target: /etc/mediagate/{file} }}")), "{file}");
+        assert!(compose.contains(&format!("{{ file: conf/compose/{file} }}")), "{file}");
+    }
+    let path = dir.path().join("mediagate.toml");
+    std::fs::write(&path, config).unwrap();
+    let (status, said, error) = run(&["config", "check", path.to_str().unwrap()], &[]);
+    assert!(status.success(), "{said}{error}");
 }

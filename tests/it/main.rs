@@ -10,6 +10,7 @@ mod forward_auth;
 mod forwarding;
 mod gallery;
 mod hygiene;
+mod in_front;
 mod install;
 mod js_client;
 mod jwks;

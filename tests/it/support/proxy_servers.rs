@@ -20,18 +20,21 @@ pub struct ProxyServer {
 impl ProxyServer {
     /// Starts nginx with `conf/nginx-auth-request.conf` beside the gate that is asked at `auth`.
     pub fn nginx(auth: SocketAddr) -> ProxyServer {
+        ProxyServer::nginx_as("nginx-auth-request.conf", ("127.0.0.1:8082", auth), "/tmp/mediagate-nginx.pid")
+    }
+
+    /// Starts nginx with `conf/nginx-in-front.conf` before the gate's media listener.
+    pub fn nginx_in_front(media: SocketAddr) -> ProxyServer {
+        ProxyServer::nginx_as("nginx-in-front.conf", ("127.0.0.1:8080", media), "/tmp/mediagate-nginx-in-front.pid")
+    }
+
+    fn nginx_as(name: &str, (there, gate): (&str, SocketAddr), pid_file: &str) -> ProxyServer {
         let nginx = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|path| Path::new(path).exists());
         let nginx = nginx.expect("nginx is installed: scripts/install-deps.sh test");
-        ProxyServer::start("nginx-auth-request.conf", |text, dir, address| {
+        ProxyServer::start(name, |text, dir, address| {
             let pid = dir.join("nginx.pid").display().to_string();
-            let text = replaced(
-                text,
-                &[
-                    ("127.0.0.1:8082", &auth.to_string()),
-                    ("127.0.0.1:8088", &address.to_string()),
-                    ("/tmp/mediagate-nginx.pid", &pid),
-                ],
-            );
+            let (gate, address) = (gate.to_string(), address.to_string());
+            let text = replaced(text, &[(there, &gate), ("127.0.0.1:8088", &address), (pid_file, &pid)]);
             let mut command = Command::new(nginx);
             command.args(["-g", "daemon off;", "-p"]).arg(dir).arg("-c");
             (text, command)
@@ -49,6 +52,17 @@ impl ProxyServer {
                     ("root * /srv/media\n", &format!("root * {}\n", root.display())),
                 ],
             );
+            let mut command = Command::new("caddy");
+            command.env("HOME", dir).args(["run", "--adapter", "caddyfile", "--config"]);
+            (text, command)
+        })
+    }
+
+    /// Starts Caddy with `conf/Caddyfile.in-front` before the gate's media listener.
+    pub fn caddy_in_front(media: SocketAddr) -> ProxyServer {
+        ProxyServer::start("Caddyfile.in-front", |text, dir, address| {
+            let (media, address) = (media.to_string(), address.to_string());
+            let text = replaced(text, &[("127.0.0.1:8080", &media), ("127.0.0.1:8089", &address)]);
             let mut command = Command::new("caddy");
             command.env("HOME", dir).args(["run", "--adapter", "caddyfile", "--config"]);
             (text, command)
