@@ -271,6 +271,10 @@ fn caddy_asks_and_serves_by_itself() {
     assert_eq!((part.status, part.text().as_str()), (206, "what"));
     let refused = request(caddy.address, "GET", "/demo/a.txt", &[]);
     assert_eq!((refused.code().as_str(), refused.header("www-authenticate").is_some()), ("ERR_FAT_MISSING", true));
+    for target in ["/demo/a.txt", &link] {
+        let options = request(caddy.address, "OPTIONS", target, &[]);
+        assert_eq!((options.status, options.text().as_str()), (405, ""), "{target}");
+    }
     let page = request(caddy.address, "GET", "/demo/a.txt", &[("Accept", "text/html")]);
     assert!(page.text().contains("<title>This link is not complete</title>"), "{}", page.text());
     assert!(storage.requests().is_empty());
