@@ -8,9 +8,11 @@ use http::request::Parts;
 use http::{Method, Version};
 use memchr::{memchr, memrchr};
 
+pub(crate) use credential::cookies;
+#[cfg(feature = "proxy")]
+pub(crate) use credential::other_cookies;
 pub(super) use credential::{Credential, OWN_COOKIE, Place, Shown, reads_as, shown};
 pub use credential::{CredentialKind, without_token_parameter};
-pub(crate) use credential::{cookies, other_cookies};
 pub use wishes::HandoutForm;
 
 use super::denial::{BadRequest, Denial};

@@ -43,12 +43,14 @@ pub use cookie::{MAX_COOKIE_AGE, PlayerCookies};
 pub use dated::was_modified_before;
 pub use decision::{Admission, Decision, Handout, Now, Refusal, Trace};
 pub use denial::{BadRequest, Connection, Denial};
+#[cfg(feature = "server")]
+pub(crate) use extract::cookies;
+#[cfg(feature = "proxy")]
+pub(crate) use extract::other_cookies;
 pub use extract::{
     CredentialKind, HandoutForm, MAX_HEADER_BYTES, MAX_HEADER_FIELDS, MAX_TARGET_BYTES, MediaMethod,
     without_token_parameter,
 };
-#[cfg(feature = "server")]
-pub(crate) use extract::{cookies, other_cookies};
 pub use handout::{PresignError, PresignFor};
 pub use head::{HeadCheck, Progress};
 pub use key_sets::{KeySet, TakenKid};

@@ -197,6 +197,7 @@ pub(crate) fn cookies<'a>(value: &'a HeaderValue, name: &str) -> impl Iterator<I
 }
 
 /// The cookies of one field but for tokens, which are told to nobody; `None` where none is left.
+#[cfg(any(feature = "proxy", test))]
 pub(crate) fn other_cookies(value: &HeaderValue) -> Option<HeaderValue> {
     let is_other = |pair: &&[u8]| {
         let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
