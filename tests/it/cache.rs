@@ -338,10 +338,15 @@ fn a_copy_is_asked_about_when_it_is_old_and_replaced_when_it_is_another() {
     storage.delete("/demo/a");
     eventually("it is gone", || fetch(&gate, "alice", "/demo/a").status == 404);
     assert_eq!(fetch(&gate, "alice", "/demo/b").text(), "checked");
-    let before = storage.asked("/demo/b");
-    let answer = fetch(&gate, "alice", "/demo/b");
-    assert_eq!((answer.text().as_str(), answer.header("age")), ("checked", None));
-    assert_eq!(storage.asked("/demo/b"), before + 1, "each time");
+    // Each time, once the fetch before is over, which others may share.
+    for _ in 0..2 {
+        let before = storage.asked("/demo/b");
+        eventually("it is asked about again", || {
+            let answer = fetch(&gate, "alice", "/demo/b");
+            assert_eq!((answer.text().as_str(), answer.header("age")), ("checked", None));
+            storage.asked("/demo/b") > before
+        });
+    }
 }
 
 #[test]

@@ -163,6 +163,9 @@ impl Flying {
         match renewal {
             Renewal::Replaced => Ok(Some(session)),
             Renewal::Fresh(fresh_for) => {
+                // What an answer without a body does not say again stays as it was (RFC 9111 §3.2).
+                let says = response.headers.contains_key(http::header::CACHE_CONTROL);
+                let fresh_for = if says { fresh_for } else { kept.fresh_for };
                 // What was purged meanwhile stays so: the storage was asked after that or before, nobody knows.
                 let kept = Kept { generation: self.flight.generation, asked: Instant::now(), fresh_for, ..kept };
                 self.cache.note(&self.key, Entry::Kept(kept.clone()));
