@@ -31,7 +31,7 @@ pub(super) const ANSWERED: bool = true;
 pub(super) const CONTINUE: bool = false;
 
 /// Bytes of a storage's error body that are read and thrown away to keep its connection.
-const MAX_DISCARDED_BYTES: usize = 64 * 1024;
+pub(super) const MAX_DISCARDED_BYTES: usize = 64 * 1024;
 
 /// Pieces of it that are read at least: Pingora filters up to five before it writes the first, and an error among
 /// them takes our own answer with it.

@@ -15,7 +15,7 @@ use pingora::proxy::Session;
 use pingora::{Error, ErrorType, Result, RetryType};
 
 use super::exchange::{End, Exchange};
-use super::filter::{ANSWERED, CONTINUE, CUT, MediaFilter, Passage, request_of};
+use super::filter::{ANSWERED, CONTINUE, CUT, MAX_DISCARDED_BYTES, MediaFilter, Passage, request_of};
 use super::pass::passed_fields;
 use super::pool::Place;
 use super::respond::{Answer, respond_with, response};
@@ -25,13 +25,10 @@ use crate::gate::forward::StorageFailure;
 use crate::metrics::Outcome;
 
 /// Attempts for one request: a kept connection that the storage has closed meanwhile is replaced.
-pub(super) const MAX_ATTEMPTS: usize = 3;
+const MAX_ATTEMPTS: usize = 3;
 
 /// Heads of answers that are read for one request, informational ones included (RFC 9110 §15.2).
 const MAX_HEADS: usize = 16;
-
-/// Bytes of a storage's error body that are read and thrown away to keep its connection.
-const MAX_DISCARDED_BYTES: usize = 64 * 1024;
 
 impl MediaFilter {
     /// Fetches what was granted and sends it to the client; for use after [`MediaFilter::request_filter`], in the same phase.
